@@ -1,0 +1,1 @@
+//! Schedules, radius tracking, clipping and measures for adarem optimizers

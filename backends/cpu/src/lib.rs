@@ -1,0 +1,1 @@
+//! adarem optimizers on host threads with SIMD

@@ -1,0 +1,1 @@
+//! libcuda, loaded when first called

@@ -1,0 +1,1 @@
+//! adarem optimizers on NVIDIA GPUs

@@ -1,0 +1,1 @@
+//! adarem optimizers for dfdx models

@@ -1,0 +1,1 @@
+//! adarem optimizers as Vulkan compute kernels

@@ -1,0 +1,1 @@
+//! Optimizers for engines that are not PyTorch.

@@ -1,0 +1,1 @@
+//! The conformance kit of adarem: proves a backend, bit for bit
