@@ -16,6 +16,7 @@ use crate::error::{Invalid, ensure, positive};
 use crate::fold::{Fold, Scope};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
 
 /// A closed convex set that theta must stay in.
 ///
@@ -54,6 +55,9 @@ pub trait Region: Sync {
     /// Takes theta back into the region, in the metric of the lengths in slot `lengths`; of equal lengths where
     /// that is `None`. The region's own state stands from slot `own` on, directly behind the lengths.
     fn project<E: Engine>(&self, lengths: Option<usize>, own: usize, e: &mut E);
+
+    /// Shows its parameters to `visit`, by name, as [`Tunable::settings`] does.
+    fn settings(&mut self, _visit: &mut dyn FnMut(&'static str, Setting<'_>)) {}
 }
 
 /// All coordinates between two bounds: a box. The projection cuts off; the lengths do not matter. Exact.
@@ -65,6 +69,16 @@ pub struct Interval {
     pub low: f64,
     /// The greatest value of a coordinate, at least `low`; may be infinity.
     pub high: f64,
+}
+
+impl Default for Interval {
+    /// All coordinates in [-1, 1].
+    fn default() -> Self {
+        Interval {
+            low: -1.0,
+            high: 1.0,
+        }
+    }
 }
 
 impl Region for Interval {
@@ -83,6 +97,11 @@ impl Region for Interval {
             let theta = E::Real::select(high.lt(above), high, above);
             Lane { theta, ..x }
         });
+    }
+
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("low", Setting::Number(&mut self.low));
+        visit("high", Setting::Number(&mut self.high));
     }
 }
 
@@ -150,6 +169,13 @@ impl Ball {
     }
 }
 
+impl Default for Ball {
+    /// The unit ball, for each tensor.
+    fn default() -> Self {
+        Ball::new(1.0)
+    }
+}
+
 impl Region for Ball {
     const SLOTS: usize = 0;
 
@@ -164,6 +190,11 @@ impl Region for Ball {
             // With equal lengths the first round is exact, and the scaling does all of it.
             None => self.solve(0, 0, e, |[]| E::Real::lit(1.0)),
         }
+    }
+
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("ball_radius", Setting::Number(&mut self.radius));
+        visit("ball_scope", Setting::Scope(&mut self.scope));
     }
 }
 
@@ -218,6 +249,13 @@ impl HalfSpace {
     }
 }
 
+impl Default for HalfSpace {
+    /// A sum of at most 0, for each tensor.
+    fn default() -> Self {
+        HalfSpace::new(0.0)
+    }
+}
+
 impl Region for HalfSpace {
     const SLOTS: usize = 1;
 
@@ -238,6 +276,11 @@ impl Region for HalfSpace {
             Some(slot) => self.solve(slot, e, |[s, normal]| (s, normal)),
             None => self.solve(own, e, |[normal]| (E::Real::lit(1.0), normal)),
         }
+    }
+
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("bound", Setting::Number(&mut self.bound));
+        visit("half_space_scope", Setting::Scope(&mut self.scope));
     }
 }
 
@@ -302,6 +345,13 @@ impl Simplex {
     }
 }
 
+impl Default for Simplex {
+    /// The probability simplex, for each tensor.
+    fn default() -> Self {
+        Simplex::new(1.0)
+    }
+}
+
 impl Region for Simplex {
     const SLOTS: usize = 0;
 
@@ -315,6 +365,11 @@ impl Region for Simplex {
             Some(slot) => self.solve(slot, e, |[s]| s),
             None => self.solve(0, e, |[]| E::Real::lit(1.0)),
         }
+    }
+
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("simplex_sum", Setting::Number(&mut self.sum));
+        visit("simplex_scope", Setting::Scope(&mut self.scope));
     }
 }
 
@@ -388,5 +443,22 @@ impl<R: Rule, F: Region> Rule for Projected<R, F> {
         };
         self.rule.step_measured(t, e);
         self.region.project(Self::LENGTHS, Self::REGION, e);
+    }
+}
+
+impl<R: Tunable, F: Region> Tunable for Projected<R, F> {
+    /// Those of the rule and of the region.
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        self.rule.settings(visit);
+        self.region.settings(visit);
+    }
+}
+
+impl<R: Default, F: Default> Default for Projected<R, F> {
+    fn default() -> Self {
+        Projected {
+            rule: R::default(),
+            region: F::default(),
+        }
     }
 }
