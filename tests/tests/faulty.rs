@@ -137,10 +137,7 @@ impl Faulty {
         } else {
             CHUNK
         };
-        let mut partials: Vec<f32> = xs.chunks(cut).map(|chunk| self.halve(op, chunk)).collect();
-        if self.has(Fault::MirrorsTheTree) {
-            partials.reverse();
-        }
+        let partials: Vec<f32> = xs.chunks(cut).map(|chunk| self.halve(op, chunk)).collect();
         if self.has(Fault::AddsPartialsInARow) {
             return partials.into_iter().fold(0.0, |acc, x| op.step(acc, x));
         }
@@ -156,14 +153,11 @@ impl Faulty {
             };
         }
         let mut sums = [0.0; WIDTH];
-        for (i, x) in xs.iter().enumerate() {
-            let i = if self.has(Fault::MirrorsTheTree) {
-                xs.len() - 1 - i
-            } else {
-                i
-            };
-            sums[i % WIDTH] += x;
+        let mut order: Vec<usize> = (0..xs.len()).collect();
+        if self.has(Fault::MirrorsTheTree) {
+            order.reverse();
         }
+        order.into_iter().for_each(|i| sums[i % WIDTH] += xs[i]);
         let mut width = WIDTH;
         while width > 1 {
             width /= 2;
