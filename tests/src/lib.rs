@@ -42,6 +42,8 @@ mod report;
 mod rules;
 mod state;
 mod tolerance;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 
 pub use failing::{Call, Failing};
 pub use folds::lengths_around_the_tree;
