@@ -113,7 +113,7 @@ impl AdaRemS {
 
 /// R / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
 #[inline(always)]
-fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
+pub(super) fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
     let (zero, one) = (R::lit(0.0), R::lit(1.0));
     let scale = radius / norm;
     // Of an infinite norm comes 0, which becomes 1 by adding 1, and so does a radius of 0; NaN remains NaN.
