@@ -200,7 +200,7 @@ impl Case {
         if matches!(rule, "adabound" | "amsbound") {
             // In the authors' code the bounds follow lr from where it stood when the optimizer was built.
             let first = self.steps.first().map_or(f64::NAN, |step| step.lr);
-            settings.insert("base_lr", first);
+            settings.entry("base_lr").or_insert(first);
         }
         Ok((rule, settings))
     }
