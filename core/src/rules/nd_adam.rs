@@ -26,8 +26,8 @@ use crate::tunable::{Setting, Tunable};
 /// weights of one hidden unit; here it is one tensor, so give each unit's weights as a tensor of their own, or take
 /// it as one rate for a whole layer.
 ///
-/// Four passes, 44 bytes a parameter in `f32`, and two more in step 0; no division a lane. A NaN or infinite gradient
-/// reaches the whole tensor through the norm. A tensor of zeros has no direction: it stays unscaled until it has one. With
+/// Four passes, 44 bytes a parameter in `f32`, and two more in step 0; no division a lane. A NaN, an infinite gradient, or
+/// one whose square overflows, reaches the whole tensor through the norm. A tensor of zeros has no direction: it stays unscaled until it has one. With
 /// eps = 0 a gradient that was always 0, or along theta, gives 0 / 0 for the tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NdAdam {
