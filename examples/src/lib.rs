@@ -5,3 +5,4 @@
 
 pub mod network;
 pub mod task;
+pub mod train;

@@ -24,8 +24,8 @@ impl Dense {
 
     /// A layer with a bias, which starts at zero.
     pub fn biased(name: &str, inputs: usize, outputs: usize, rng: &mut fastrand::Rng) -> Self {
-        let bias = Parameter::new(format!("{name}.bias"), Role::Plain, vec![0.0; outputs]);
-        Self::new(name, Role::Plain, Some(bias), inputs, outputs, rng)
+        let bias = Parameter::new(format!("{name}.bias"), Role::Offset, vec![0.0; outputs]);
+        Self::new(name, Role::Weight, Some(bias), inputs, outputs, rng)
     }
 
     fn new(

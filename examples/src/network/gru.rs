@@ -34,7 +34,7 @@ impl Gru {
     pub fn new(symbols: usize, width: usize, rng: &mut fastrand::Rng) -> Self {
         let bound = 1.0 / (width as f32).sqrt();
         let mut uniform = |name: &str, rows: usize| {
-            Parameter::uniform(name, Role::Plain, rows * 3 * width, bound, rng)
+            Parameter::uniform(name, Role::Weight, rows * 3 * width, bound, rng)
         };
         Self {
             from_symbol: uniform("gru.from_symbol", symbols),

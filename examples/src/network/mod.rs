@@ -35,8 +35,11 @@ pub enum Role {
     /// The loss is the same for `c * theta`, for every `c > 0`: the weights in front of a batch
     /// normalisation. Only their direction counts, so they may be held on a sphere.
     ScaleInvariant,
-    /// Everything else: biases, the normalisation's own scale and shift, the last layer.
-    Plain,
+    /// Any other weight.
+    Weight,
+    /// A bias, or a normalisation's own scale or shift: one number for each feature, which weight
+    /// decay leaves alone.
+    Offset,
 }
 
 /// One tensor of parameters and the gradient of the loss with respect to it.

@@ -1,3 +1,5 @@
+use anyhow::ensure;
+
 use super::{Score, Task, order};
 use crate::network::{Judgement, Mlp, Parameter, Statistics};
 
@@ -37,13 +39,17 @@ impl Digits {
 
     /// The data, and a network whose start `seed` decides, as it does the order of the batches.
     ///
-    /// # Panics
-    /// If `batch` is zero.
-    pub fn new(batch: usize, seed: u64) -> Self {
-        assert!(batch > 0, "a batch holds at least one image");
+    /// # Errors
+    /// If a batch has fewer than two images, or more than there are.
+    pub fn new(batch: usize, seed: u64) -> anyhow::Result<Self> {
         let data = smartcore::dataset::digits::load_dataset();
         let split = order(data.num_samples, SPLIT_SEED, 0);
         let (test, train) = split.split_at(data.num_samples / TESTED);
+        ensure!(
+            (2..=train.len()).contains(&batch),
+            "a batch must hold from 2 to all {} images, got {batch}",
+            train.len(),
+        );
         let images = |which: &[usize]| Images {
             pixels: which
                 .iter()
@@ -54,14 +60,14 @@ impl Digits {
         };
         let mut rng = fastrand::Rng::with_seed(seed);
         let widths = [&[PIXELS], &HIDDEN[..], &[CLASSES]].concat();
-        Self {
+        Ok(Self {
             network: Mlp::new(&widths, &mut rng),
             train: images(train),
             test: images(test),
-            batch: batch.min(train.len()),
+            batch,
             seed,
             order: (0, order(train.len(), seed, 0)),
-        }
+        })
     }
 }
 
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_image_is_learnt_from_or_tested_on() {
-        let digits = Digits::new(32, 0);
+        let digits = Digits::new(32, 0).unwrap();
         assert_eq!(
             (digits.train.classes.len(), digits.test.classes.len()),
             (1438, 359)
@@ -147,16 +153,16 @@ mod tests {
 
     #[test]
     fn a_batch_depends_on_seed_and_step_only() {
-        let mut straight = Digits::new(32, 7);
+        let mut straight = Digits::new(32, 7).unwrap();
         let last = straight.batches() * 2 + 3;
         let seen: Vec<_> = (0..=last).map(|step| straight.learn(step)).collect();
-        assert_eq!(Digits::new(32, 7).learn(last), seen[last as usize]);
-        assert_ne!(Digits::new(32, 8).learn(last), seen[last as usize]);
+        assert_eq!(Digits::new(32, 7).unwrap().learn(last), seen[last as usize]);
+        assert_ne!(Digits::new(32, 8).unwrap().learn(last), seen[last as usize]);
     }
 
     #[test]
     fn a_few_plain_steps_learn_something() {
-        let mut digits = Digits::new(32, 0);
+        let mut digits = Digits::new(32, 0).unwrap();
         let before = digits.score();
         for step in 0..digits.batches() {
             digits.learn(step);

@@ -1,3 +1,5 @@
+use anyhow::ensure;
+
 use super::{Score, Task, order};
 use crate::network::{CharacterModel, Judgement, Parameter};
 
@@ -29,10 +31,9 @@ impl Text {
 
     /// The text, and a network whose start `seed` decides, as it does the order of the batches.
     ///
-    /// # Panics
-    /// If `batch` is zero.
-    pub fn new(batch: usize, seed: u64) -> Self {
-        assert!(batch > 0, "a batch holds at least one passage");
+    /// # Errors
+    /// If a batch has no passage, or more than there are.
+    pub fn new(batch: usize, seed: u64) -> anyhow::Result<Self> {
         let letters: Vec<char> = plain(lipsum::LIBER_PRIMUS).collect();
         let mut alphabet = letters.clone();
         alphabet.sort_unstable();
@@ -47,16 +48,21 @@ impl Text {
             .map(|start| symbols[start..=start + STEPS].to_vec())
             .collect();
         let test = train.split_off((train.len() as f64 * (1.0 - TESTED)) as usize);
+        ensure!(
+            (1..=train.len()).contains(&batch),
+            "a batch must hold from 1 to all {} passages, got {batch}",
+            train.len(),
+        );
         let mut rng = fastrand::Rng::with_seed(seed);
-        Self {
+        Ok(Self {
             network: CharacterModel::new(alphabet.len(), WIDTH, &mut rng),
             alphabet,
-            batch: batch.min(train.len()),
+            batch,
             order: (0, order(train.len(), seed, 0)),
             train,
             test,
             seed,
-        }
+        })
     }
 }
 
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn no_symbol_is_tested_on_that_was_learnt_from() {
-        let text = Text::new(16, 0);
+        let text = Text::new(16, 0).unwrap();
         assert!(text.alphabet.len() < 40 && text.train.len() > 1000 && text.test.len() > 150);
         // Neighbours share one symbol: foretold last by the one, read first by the other.
         assert_eq!(text.train.last().unwrap().last(), text.test[0].first());
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_few_plain_steps_learn_something() {
-        let mut text = Text::new(4, 0);
+        let mut text = Text::new(4, 0).unwrap();
         let evenly = (text.alphabet.len() as f64).ln();
         let mut latest = 0.0;
         for step in 0..60 {

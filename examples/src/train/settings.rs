@@ -1,0 +1,230 @@
+use std::f64::consts::PI;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::Method;
+use crate::task::{Digits, Task, Text};
+
+/// What is run: everything that decides a bit of the outcome, as a checkpoint keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What is learnt.
+    pub task: TaskName,
+    /// Which optimizers learn it, in this order.
+    pub methods: Vec<Method>,
+    /// How often each meets the whole training set.
+    pub epochs: u64,
+    /// Decides the network's start and the order of the batches.
+    pub seed: u64,
+    /// How many examples a batch has.
+    pub batch: usize,
+    /// Learning rates that differ from the methods' own; the last that fits counts.
+    pub rates: Vec<Rate>,
+    /// How the learning rate goes on from its start.
+    pub schedule: Schedule,
+    /// AdaRem's lambda at the start.
+    pub lambda: f64,
+    /// When lambda is multiplied by `lambda_decay`.
+    pub lambda_schedule: LambdaSchedule,
+    /// What lambda is multiplied by.
+    pub lambda_decay: f64,
+    /// Weight decay of the weights, if not the rule's own default; biases and norms have none.
+    pub weight_decay: Option<f64>,
+    /// What carries the steps out.
+    pub device: Device,
+}
+
+/// What is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum TaskName {
+    /// Classify handwritten digits with a network of two hidden layers.
+    Digits,
+    /// Foretell the next letter of a text with a recurrent network.
+    Text,
+}
+
+impl TaskName {
+    /// How many epochs the task takes unless one asks for another number.
+    pub fn epochs(self) -> u64 {
+        match self {
+            TaskName::Digits => 30,
+            TaskName::Text => 12,
+        }
+    }
+
+    /// How many examples a batch has unless one asks for another number.
+    pub fn batch(self) -> usize {
+        match self {
+            TaskName::Digits => Digits::BATCH,
+            TaskName::Text => Text::BATCH,
+        }
+    }
+
+    /// The data and a fresh network.
+    ///
+    /// # Errors
+    /// If the batch is too small or too large for the data.
+    pub fn open(self, batch: usize, seed: u64) -> anyhow::Result<Box<dyn Task>> {
+        Ok(match self {
+            TaskName::Digits => Box::new(Digits::new(batch, seed)?),
+            TaskName::Text => Box::new(Text::new(batch, seed)?),
+        })
+    }
+}
+
+/// A learning rate, for one method or for all.
+///
+/// ```
+/// use adarem_examples::train::{Method, Rate};
+///
+/// assert_eq!("0.2".parse(), Ok(Rate { method: None, lr: 0.2 }));
+/// assert_eq!("adam=1e-3".parse(), Ok(Rate { method: Some(Method::Adam), lr: 1e-3 }));
+/// assert_eq!("adam=fast".parse::<Rate>().unwrap_err(), "\"fast\" is not a number");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Whose it is; all methods' if `None`.
+    pub method: Option<Method>,
+    /// The rate at the start.
+    pub lr: f64,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (method, lr) = match text.split_once('=') {
+            Some((name, lr)) => (Some(Method::from_str(name, false)?), lr),
+            None => (None, text),
+        };
+        let lr = lr.parse().map_err(|_| format!("{lr:?} is not a number"))?;
+        Ok(Self { method, lr })
+    }
+}
+
+/// How the learning rate goes on from its start. A pure function of the step: nothing to save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Schedule {
+    /// Stays as it is.
+    Constant,
+    /// Falls to zero along half a cosine, as in the AdaRem paper's image classification.
+    Cosine,
+    /// A tenth from half of the epochs on, as in the AdaRem paper's language models.
+    Step,
+    /// Falls with the root of the step, as in the theory.
+    InverseSqrt,
+}
+
+/// When lambda is multiplied by its decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum LambdaSchedule {
+    /// Once per epoch, as in the AdaRem paper's experiments.
+    Epoch,
+    /// At every step, as in its theory.
+    Step,
+    /// Never.
+    Constant,
+}
+
+/// What carries the steps out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Device {
+    /// The host's threads and vector units.
+    Cpu,
+}
+
+impl Settings {
+    /// The learning rate that `method` starts with.
+    pub fn rate(&self, method: Method) -> f64 {
+        let fits = |rate: &&Rate| rate.method.is_none_or(|m| m == method);
+        self.rates.iter().rfind(fits).map_or(method.rate(self.task), |rate| rate.lr)
+    }
+
+    /// The learning rate of `method` at `step` of `steps`.
+    pub fn rate_at(&self, method: Method, step: u64, steps: u64) -> f64 {
+        let start = self.rate(method);
+        let gone = step as f64 / steps as f64;
+        match self.schedule {
+            Schedule::Constant => start,
+            Schedule::Cosine => start * 0.5 * (1.0 + libm::cos(PI * gone)),
+            Schedule::Step => if gone < 0.5 { start } else { 0.1 * start },
+            Schedule::InverseSqrt => start / ((step + 1) as f64).sqrt(),
+        }
+    }
+
+    /// Lambda at `step`, of which an epoch has `batches`.
+    pub fn lambda_at(&self, step: u64, batches: u64) -> f64 {
+        let times = match self.lambda_schedule {
+            LambdaSchedule::Epoch => step / batches,
+            LambdaSchedule::Step => step,
+            LambdaSchedule::Constant => 0,
+        };
+        self.lambda * libm::pow(self.lambda_decay, times as f64)
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// A run of two short epochs.
+    pub fn brief() -> Self {
+        Self {
+            task: TaskName::Digits,
+            methods: vec![Method::AdaRem, Method::AdaRemS],
+            epochs: 2,
+            seed: 5,
+            batch: 200,
+            rates: Vec::new(),
+            schedule: Schedule::Cosine,
+            lambda: 0.999,
+            lambda_schedule: LambdaSchedule::Epoch,
+            lambda_decay: 0.999,
+            weight_decay: Some(1e-4),
+            device: Device::Cpu,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rate_that_fits_counts() {
+        let mut settings = Settings::brief();
+        assert_eq!(settings.rate(Method::Adam), Method::Adam.rate(TaskName::Digits));
+        settings.rates = ["0.5", "adam=0.25", "sgd=0.125"].map(|r| r.parse().unwrap()).to_vec();
+        let rates = [Method::AdaRem, Method::Adam, Method::Sgd].map(|m| settings.rate(m));
+        assert_eq!(rates, [0.5, 0.25, 0.125]);
+    }
+
+    #[test]
+    fn schedules_start_at_the_rate_and_fall() {
+        let mut settings = Settings { rates: vec!["0.5".parse().unwrap()], ..Settings::brief() };
+        let mut at = |schedule, step| {
+            settings.schedule = schedule;
+            settings.rate_at(Method::Sgd, step, 100)
+        };
+        for schedule in Schedule::value_variants() {
+            assert_eq!(at(*schedule, 0), 0.5);
+        }
+        assert_eq!(at(Schedule::Constant, 99), 0.5);
+        assert!((at(Schedule::Cosine, 50) - 0.25).abs() < 1e-15);
+        assert!(at(Schedule::Cosine, 99) > 0.0);
+        assert_eq!([49, 50].map(|step| at(Schedule::Step, step)), [0.5, 0.05]);
+        assert_eq!(at(Schedule::InverseSqrt, 3), 0.25);
+    }
+
+    #[test]
+    fn lambda_decays_as_often_as_asked() {
+        let mut settings = Settings { lambda: 0.8, lambda_decay: 0.5, ..Settings::brief() };
+        let mut at = |schedule| {
+            settings.lambda_schedule = schedule;
+            [0, 9, 10].map(|step| settings.lambda_at(step, 10))
+        };
+        assert_eq!(at(LambdaSchedule::Epoch), [0.8, 0.8, 0.4]);
+        assert_eq!(at(LambdaSchedule::Step), [0.8, 0.8 / 512.0, 0.8 / 1024.0]);
+        assert_eq!(at(LambdaSchedule::Constant), [0.8; 3]);
+    }
+}
