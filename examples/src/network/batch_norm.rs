@@ -37,7 +37,11 @@ impl BatchNorm {
     /// A normalisation of `features` numbers a row, which starts as the plain one: gamma 1, beta 0.
     pub fn new(name: &str, features: usize) -> Self {
         let learnt = |what: &str, start: f32| {
-            Parameter::new(format!("{name}.{what}"), Role::Offset, vec![start; features])
+            Parameter::new(
+                format!("{name}.{what}"),
+                Role::Offset,
+                vec![start; features],
+            )
         };
         Self {
             gamma: learnt("gamma", 1.0),

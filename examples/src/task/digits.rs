@@ -5,7 +5,6 @@ use crate::network::{Judgement, Mlp, Parameter, Statistics};
 
 const PIXELS: usize = 64;
 const CLASSES: usize = 10;
-const HIDDEN: [usize; 2] = [96, 96];
 /// A pixel of the data counts the dark ones among 4 x 4 of the scan.
 const DARKEST: f32 = 16.0;
 /// One image in this many is tested on and never learnt from.
@@ -20,6 +19,7 @@ const SPLIT_SEED: u64 = 0;
 /// UCI Machine Learning Repository, CC BY 4.0; the crate smartcore carries them.
 pub struct Digits {
     network: Mlp,
+    widths: Vec<usize>,
     train: Images,
     test: Images,
     batch: usize,
@@ -37,14 +37,22 @@ impl Digits {
     /// How many images a batch has unless one asks for another number.
     pub const BATCH: usize = 32;
 
-    /// The data, and a network whose start `seed` decides, as it does the order of the batches.
+    /// The widths of the hidden layers unless one asks for others.
+    pub const HIDDEN: [usize; 2] = [96, 96];
+
+    /// The data, and a network with hidden layers of these widths whose start `seed` decides, as it
+    /// does the order of the batches.
     ///
     /// # Errors
-    /// If a batch has fewer than two images, or more than there are.
-    pub fn new(batch: usize, seed: u64) -> anyhow::Result<Self> {
+    /// If a width is zero; if a batch has fewer than two images, or more than there are.
+    pub fn new(hidden: &[usize], batch: usize, seed: u64) -> anyhow::Result<Self> {
         let data = smartcore::dataset::digits::load_dataset();
         let split = order(data.num_samples, SPLIT_SEED, 0);
         let (test, train) = split.split_at(data.num_samples / TESTED);
+        ensure!(
+            !hidden.contains(&0),
+            "a hidden layer must hold at least one unit, got 0"
+        );
         ensure!(
             (2..=train.len()).contains(&batch),
             "a batch must hold from 2 to all {} images, got {batch}",
@@ -59,9 +67,10 @@ impl Digits {
             classes: which.iter().map(|&i| data.target[i] as usize).collect(),
         };
         let mut rng = fastrand::Rng::with_seed(seed);
-        let widths = [&[PIXELS], &HIDDEN[..], &[CLASSES]].concat();
+        let widths = [&[PIXELS], hidden, &[CLASSES]].concat();
         Ok(Self {
             network: Mlp::new(&widths, &mut rng),
+            widths,
             train: images(train),
             test: images(test),
             batch,
@@ -85,15 +94,13 @@ impl Images {
 
 impl Task for Digits {
     fn describe(&self) -> String {
+        let widths: Vec<String> = self.widths.iter().map(usize::to_string).collect();
         format!(
             "Real handwritten digits, 8 x 8 pixels: {} to learn from, {} to be tested on (UCI, CC BY \
-             4.0).\nA network of {} inputs, {} and {} hidden units with batch normalisation, {} classes.",
+             4.0).\nA network of {} units, the hidden ones with batch normalisation.",
             self.train.classes.len(),
             self.test.classes.len(),
-            PIXELS,
-            HIDDEN[0],
-            HIDDEN[1],
-            CLASSES,
+            widths.join(", "),
         )
     }
 
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_image_is_learnt_from_or_tested_on() {
-        let digits = Digits::new(32, 0).unwrap();
+        let digits = Digits::new(&[16, 16], 32, 0).unwrap();
         assert_eq!(
             (digits.train.classes.len(), digits.test.classes.len()),
             (1438, 359)
@@ -153,18 +160,24 @@ mod tests {
 
     #[test]
     fn a_batch_depends_on_seed_and_step_only() {
-        let mut straight = Digits::new(32, 7).unwrap();
+        let mut straight = Digits::new(&[16, 16], 32, 7).unwrap();
         let last = straight.batches() * 2 + 3;
         let seen: Vec<_> = (0..=last).map(|step| straight.learn(step)).collect();
-        assert_eq!(Digits::new(32, 7).unwrap().learn(last), seen[last as usize]);
-        assert_ne!(Digits::new(32, 8).unwrap().learn(last), seen[last as usize]);
+        assert_eq!(
+            Digits::new(&[16, 16], 32, 7).unwrap().learn(last),
+            seen[last as usize]
+        );
+        assert_ne!(
+            Digits::new(&[16, 16], 32, 8).unwrap().learn(last),
+            seen[last as usize]
+        );
     }
 
     #[test]
     fn a_few_plain_steps_learn_something() {
-        let mut digits = Digits::new(32, 0).unwrap();
+        let mut digits = Digits::new(&[24], 16, 0).unwrap();
         let before = digits.score();
-        for step in 0..digits.batches() {
+        for step in 0..2 * digits.batches() {
             digits.learn(step);
             for parameter in digits.parameters() {
                 for (t, g) in parameter.theta.iter_mut().zip(&parameter.grad) {

@@ -1,10 +1,8 @@
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use super::{Score, Task, order};
 use crate::network::{CharacterModel, Judgement, Parameter};
 
-/// The numbers of the recurrent network's state.
-const WIDTH: usize = 64;
 /// How many symbols a network reads before it is judged: how far back through time it goes.
 const STEPS: usize = 32;
 /// The share of the text, at its end, that is tested on and never learnt from.
@@ -16,6 +14,7 @@ const TESTED: f64 = 0.15;
 /// The text is in the public domain; the crate lipsum carries it.
 pub struct Text {
     network: CharacterModel,
+    width: usize,
     alphabet: Vec<char>,
     train: Vec<Vec<usize>>,
     test: Vec<Vec<usize>>,
@@ -29,11 +28,18 @@ impl Text {
     /// How many passages a batch has unless one asks for another number.
     pub const BATCH: usize = 16;
 
-    /// The text, and a network whose start `seed` decides, as it does the order of the batches.
+    /// The width of the recurrent network's state unless one asks for another.
+    pub const HIDDEN: [usize; 1] = [64];
+
+    /// The text, and a network with a state of this width, the only one of `hidden`, whose start `seed`
+    /// decides, as it does the order of the batches.
     ///
     /// # Errors
-    /// If a batch has no passage, or more than there are.
-    pub fn new(batch: usize, seed: u64) -> anyhow::Result<Self> {
+    /// If there is not one width, or it is zero; if a batch has no passage, or more than there are.
+    pub fn new(hidden: &[usize], batch: usize, seed: u64) -> anyhow::Result<Self> {
+        let &[width @ (1..)] = hidden else {
+            bail!("the recurrent network has one hidden layer of at least one unit, got {hidden:?}")
+        };
         let letters: Vec<char> = plain(lipsum::LIBER_PRIMUS).collect();
         let mut alphabet = letters.clone();
         alphabet.sort_unstable();
@@ -55,7 +61,8 @@ impl Text {
         );
         let mut rng = fastrand::Rng::with_seed(seed);
         Ok(Self {
-            network: CharacterModel::new(alphabet.len(), WIDTH, &mut rng),
+            network: CharacterModel::new(alphabet.len(), width, &mut rng),
+            width,
             alphabet,
             batch,
             order: (0, order(train.len(), seed, 0)),
@@ -93,7 +100,7 @@ impl Task for Text {
              symbols.",
             self.train.len() * STEPS,
             self.test.len() * STEPS,
-            WIDTH,
+            self.width,
             STEPS,
             self.alphabet.len(),
         )
@@ -155,7 +162,7 @@ mod tests {
 
     #[test]
     fn no_symbol_is_tested_on_that_was_learnt_from() {
-        let text = Text::new(16, 0).unwrap();
+        let text = Text::new(&[24], 16, 0).unwrap();
         assert!(text.alphabet.len() < 40 && text.train.len() > 1000 && text.test.len() > 150);
         // Neighbours share one symbol: foretold last by the one, read first by the other.
         assert_eq!(text.train.last().unwrap().last(), text.test[0].first());
@@ -163,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_few_plain_steps_learn_something() {
-        let mut text = Text::new(4, 0).unwrap();
+        let mut text = Text::new(&[24], 4, 0).unwrap();
         let evenly = (text.alphabet.len() as f64).ln();
         let mut latest = 0.0;
         for step in 0..60 {

@@ -35,13 +35,20 @@ pub fn save(race: &Race, path: &Path) -> anyhow::Result<()> {
 pub fn load(path: &Path) -> anyhow::Result<Race> {
     let read = || -> anyhow::Result<Race> {
         let bytes = fs::read(path)?;
-        let (text, sum) = bytes.split_last_chunk::<4>().unwrap_or((&bytes, &[0; 4]));
-        let Some(body) = text.strip_prefix(HEAD) else {
-            ensure!(!bytes.starts_with(b"adarem train "), "another version of train wrote it");
+        let Some(rest) = bytes.strip_prefix(HEAD) else {
+            ensure!(
+                !bytes.starts_with(b"adarem train "),
+                "another version of train wrote it"
+            );
             bail!("it is not a checkpoint of train");
         };
-        let whole = CHECKSUM.checksum(text) == u32::from_le_bytes(*sum);
-        ensure!(whole, "it is damaged: its checksum is wrong");
+        let whole = |(_, sum): &(&[u8], &[u8; 4])| {
+            CHECKSUM.checksum(&bytes[..bytes.len() - sum.len()]) == u32::from_le_bytes(**sum)
+        };
+        let (body, _) = rest
+            .split_last_chunk()
+            .filter(whole)
+            .context("it is damaged: its length or checksum is wrong")?;
         Ok(postcard::from_bytes(body)?)
     };
     read().with_context(|| format!("cannot read the checkpoint {}", path.display()))
@@ -59,4 +66,77 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Settings;
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("adarem-checkpoint-{name}-{}", std::process::id()))
+    }
+
+    fn refusal(path: &Path, bytes: &[u8]) -> String {
+        fs::write(path, bytes).unwrap();
+        format!("{:#}", load(path).unwrap_err())
+    }
+
+    #[test]
+    fn a_file_that_is_not_as_it_was_is_refused() {
+        let folder = folder("damaged");
+        let path = folder.join("race");
+        let race = Race::new(Settings::brief()).unwrap();
+        save(&race, &path).unwrap();
+        assert_eq!(load(&path).unwrap(), race);
+
+        let whole = fs::read(&path).unwrap();
+        for cut in [HEAD.len(), HEAD.len() + 4, whole.len() - 1] {
+            assert!(refusal(&path, &whole[..cut]).ends_with("its length or checksum is wrong"));
+        }
+        for at in [HEAD.len(), whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            assert!(refusal(&path, &bytes).ends_with("its length or checksum is wrong"));
+        }
+        assert!(refusal(&path, b"").ends_with("it is not a checkpoint of train"));
+        assert!(refusal(&path, b"[profile.release]").ends_with("it is not a checkpoint of train"));
+        let newer = refusal(&path, b"adarem train 2\nsomething else");
+        assert!(
+            newer.ends_with("another version of train wrote it"),
+            "{newer}"
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file() {
+        let folder = folder("atomic");
+        let path = folder.join("race");
+        let race = Race::new(Settings::brief()).unwrap();
+        save(&race, &path).unwrap();
+        // A folder stands where the new file would be made.
+        fs::create_dir(folder.join("race.part")).unwrap();
+        let error = save(
+            &Race {
+                stopped: None,
+                ..race.clone()
+            },
+            &path,
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(error.starts_with("cannot write the checkpoint "), "{error}");
+        assert_eq!(load(&path).unwrap(), race);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        let error = format!("{:#}", load(Path::new("no/such/file")).unwrap_err());
+        assert!(
+            error.starts_with("cannot read the checkpoint no/such/file: "),
+            "{error}"
+        );
+    }
 }

@@ -65,7 +65,9 @@ pub fn open(
     match settings.device {
         Device::Cpu => {
             let backend = adarem_cpu::Cpu::new();
-            Ok(Box::new(Descent::new(backend, settings, method, parameters, first)?))
+            Ok(Box::new(Descent::new(
+                backend, settings, method, parameters, first,
+            )?))
         }
     }
 }
@@ -90,14 +92,27 @@ where
         let mut groups = Vec::new();
         for role in [Role::ScaleInvariant, Role::Weight, Role::Offset] {
             let of_role = |(_, p): &(usize, &mut &mut Parameter)| p.role == role;
-            let members: Vec<usize> =
-                parameters.iter_mut().enumerate().filter(of_role).map(|(k, _)| k).collect();
+            let members: Vec<usize> = parameters
+                .iter_mut()
+                .enumerate()
+                .filter(of_role)
+                .map(|(k, _)| k)
+                .collect();
             if members.is_empty() {
                 continue;
             }
-            let decay = if role == Role::Offset { Some(0.0) } else { settings.weight_decay };
+            let decay = if role == Role::Offset {
+                Some(0.0)
+            } else {
+                settings.weight_decay
+            };
             let lengths = members.iter().map(|&k| parameters[k].theta.len()).collect();
-            let start = Start { backend: &mut backend, members, lengths, first };
+            let start = Start {
+                backend: &mut backend,
+                members,
+                lengths,
+                first,
+            };
             groups.push(method.group(role, decay, start)?);
         }
         for group in &mut groups {
@@ -114,12 +129,13 @@ where
 {
     fn step(&mut self, parameters: &mut [&mut Parameter], now: Now) -> anyhow::Result<Duration> {
         for group in &mut self.groups {
+            group.follow(now);
             group.write_grad(&mut self.backend, parameters)?;
         }
         self.backend.flush()?;
         let begin = Instant::now();
         for group in &mut self.groups {
-            group.step(&mut self.backend, now)?;
+            group.step(&mut self.backend)?;
         }
         self.backend.flush()?;
         let time = begin.elapsed();
@@ -134,7 +150,10 @@ where
     }
 
     fn save(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
-        let saved = self.groups.iter().map(|group| group.save(&mut self.backend));
+        let saved = self
+            .groups
+            .iter()
+            .map(|group| group.save(&mut self.backend));
         Ok(saved.collect::<Result<_, _>>()?)
     }
 
@@ -144,7 +163,10 @@ where
         state: &[Vec<u8>],
     ) -> anyhow::Result<()> {
         let (got, expected) = (state.len(), self.groups.len());
-        ensure!(got == expected, "{got} groups of state where the optimizer has {expected}");
+        ensure!(
+            got == expected,
+            "{got} groups of state where the optimizer has {expected}"
+        );
         for (k, (group, state)) in self.groups.iter_mut().zip(state).enumerate() {
             group
                 .restore(&mut self.backend, state)
@@ -172,7 +194,8 @@ pub(super) trait Group<B: Backend> {
         backend: &mut B,
         parameters: &mut [&mut Parameter],
     ) -> Result<(), B::Error>;
-    fn step(&mut self, backend: &mut B, now: Now) -> Result<(), B::Error>;
+    fn follow(&mut self, now: Now);
+    fn step(&mut self, backend: &mut B) -> Result<(), B::Error>;
     fn state_bytes(&self) -> usize;
     fn save(&self, backend: &mut B) -> Result<Vec<u8>, B::Error>;
     fn restore(&mut self, backend: &mut B, state: &[u8]) -> Result<(), B::Error>;
@@ -193,12 +216,25 @@ impl<B: Backend<Elem = f32> + 'static> Start<'_, B> {
         mut rule: R,
         follow: fn(&mut R, Now),
     ) -> Result<Box<dyn Group<B>>, B::Error> {
-        let Self { backend, members, lengths, first } = self;
+        let Self {
+            backend,
+            members,
+            lengths,
+            first,
+        } = self;
         follow(&mut rule, first);
         let optimizer = Optimizer::new(rule, backend, &lengths)?;
-        let mut zeros = || lengths.iter().map(|&len| backend.zeros(len)).collect();
+        let mut zeros = || -> Result<Vec<B::Memory>, B::Error> {
+            lengths.iter().map(|&len| backend.zeros(len)).collect()
+        };
         let (theta, grad) = (zeros()?, zeros()?);
-        Ok(Box::new(Stepped { optimizer, follow, members, theta, grad }))
+        Ok(Box::new(Stepped {
+            optimizer,
+            follow,
+            members,
+            theta,
+            grad,
+        }))
     }
 }
 
@@ -217,9 +253,12 @@ impl<R: Rule, B: Backend<Elem = f32>> Group<B> for Stepped<R, B> {
         backend: &mut B,
         parameters: &[&mut Parameter],
     ) -> Result<(), B::Error> {
-        self.members.iter().zip(&mut self.theta).try_for_each(|(&k, memory)| {
-            backend.write(memory.borrow_mut(), 0, &parameters[k].theta)
-        })
+        self.members
+            .iter()
+            .zip(&mut self.theta)
+            .try_for_each(|(&k, memory)| {
+                backend.write(memory.borrow_mut(), 0, &parameters[k].theta)
+            })
     }
 
     fn write_grad(
@@ -227,9 +266,10 @@ impl<R: Rule, B: Backend<Elem = f32>> Group<B> for Stepped<R, B> {
         backend: &mut B,
         parameters: &[&mut Parameter],
     ) -> Result<(), B::Error> {
-        self.members.iter().zip(&mut self.grad).try_for_each(|(&k, memory)| {
-            backend.write(memory.borrow_mut(), 0, &parameters[k].grad)
-        })
+        self.members
+            .iter()
+            .zip(&mut self.grad)
+            .try_for_each(|(&k, memory)| backend.write(memory.borrow_mut(), 0, &parameters[k].grad))
     }
 
     fn read_theta(
@@ -243,8 +283,11 @@ impl<R: Rule, B: Backend<Elem = f32>> Group<B> for Stepped<R, B> {
             .try_for_each(|(&k, memory)| backend.read(memory.borrow(), 0, &mut parameters[k].theta))
     }
 
-    fn step(&mut self, backend: &mut B, now: Now) -> Result<(), B::Error> {
+    fn follow(&mut self, now: Now) {
         (self.follow)(self.optimizer.rule_mut(), now);
+    }
+
+    fn step(&mut self, backend: &mut B) -> Result<(), B::Error> {
         let mut theta: Vec<&mut B::Tensor> =
             self.theta.iter_mut().map(BorrowMut::borrow_mut).collect();
         let grad: Vec<&B::Tensor> = self.grad.iter().map(Borrow::borrow).collect();
@@ -257,7 +300,8 @@ impl<R: Rule, B: Backend<Elem = f32>> Group<B> for Stepped<R, B> {
 
     fn save(&self, backend: &mut B) -> Result<Vec<u8>, B::Error> {
         let mut state = Vec::new();
-        self.optimizer.save(backend, |bytes| state.extend_from_slice(bytes))?;
+        self.optimizer
+            .save(backend, |bytes| state.extend_from_slice(bytes))?;
         Ok(state)
     }
 

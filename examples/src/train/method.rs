@@ -1,59 +1,102 @@
 use std::fmt;
+use std::str::FromStr;
 
-use adarem::Backend;
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use adarem::rules::{EachRule, for_each};
+use adarem::{Backend, Tunable};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::TaskName;
-use super::descent::{Group, Start};
+use super::descent::{Group, Now, Start};
 use crate::network::Role;
 
-/// An optimizer of the race.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Method {
-    /// AdaRem.
-    #[value(name = "adarem")]
-    AdaRem,
-    /// AdaRem-S: scale-invariant weights on spheres, AdaRem for the rest.
-    #[value(name = "adarem-s")]
-    AdaRemS,
-    /// Plain stochastic gradient descent.
-    Sgd,
-    /// Gradient descent with momentum 0.9.
-    #[value(name = "sgdm")]
-    SgdM,
-    /// Adam.
-    Adam,
-    /// Adam with decoupled weight decay.
-    #[value(name = "adamw")]
-    AdamW,
-    /// Adam with the largest second moment so far.
-    #[value(name = "amsgrad")]
-    AmsGrad,
-}
+/// An optimizer of the race: a rule of the core, by its name. A rule that joins the core joins the
+/// race.
+///
+/// ```
+/// use adarem_examples::train::Method;
+///
+/// let method: Method = "adarem-s".parse()?;
+/// assert_eq!(method.to_string(), "adarem_s");
+/// assert!(Method::all().contains(&method));
+/// assert!("sdg".parse::<Method>().unwrap_err().starts_with("there is no optimizer \"sdg\", but "));
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method(&'static str);
+
+/// Learning rates to start with, on digits and on text, where the rule's own default is not the best of
+/// the halves, doubles and tenths of it. AdaRem, AdaRem-S and SGD share theirs.
+const RATES: [(&str, f64, f64); 4] = [
+    ("adarem", 0.1, 1.0),
+    ("adarem_s", 0.1, 1.0),
+    ("sgd", 0.1, 1.0),
+    ("sgdm", 0.1, 0.3),
+];
+
+/// Rules that hold tensors on spheres, and the rule that takes the tensors that must not be.
+const ON_SPHERES: [(&str, &str); 1] = [("adarem_s", "adarem")];
 
 impl Method {
-    /// Those that run unless one asks for others.
-    pub const USUAL: [Method; 5] =
-        [Method::AdaRem, Method::AdaRemS, Method::Sgd, Method::SgdM, Method::Adam];
+    /// AdaRem.
+    pub const ADAREM: Method = Method("adarem");
+    /// AdaRem-S: scale-invariant weights on spheres, AdaRem for the rest.
+    pub const ADAREM_S: Method = Method("adarem_s");
+    /// Plain stochastic gradient descent.
+    pub const SGD: Method = Method("sgd");
+    /// Gradient descent with momentum.
+    pub const SGDM: Method = Method("sgdm");
+    /// Adam.
+    pub const ADAM: Method = Method("adam");
 
-    /// Whether it can show on a task what it is for: AdaRem-S needs weights in front of a
+    /// Those that run unless one asks for others.
+    pub const USUAL: [Method; 5] = [
+        Method::ADAREM,
+        Method::ADAREM_S,
+        Method::SGD,
+        Method::SGDM,
+        Method::ADAM,
+    ];
+
+    /// All there are, in the order of the alphabet.
+    pub fn all() -> Vec<Method> {
+        struct Names(Vec<Method>);
+        impl EachRule for Names {
+            fn rule<R: Tunable>(&mut self) {
+                self.0.push(Method(R::NAME));
+            }
+        }
+        let mut names = Names(Vec::new());
+        for_each(&mut names);
+        names.0
+    }
+
+    /// Whether it can show on a task what it is for: a sphere needs weights in front of a
     /// normalisation.
     pub fn suits(self, task: TaskName) -> bool {
-        self != Method::AdaRemS || task == TaskName::Digits
+        task == TaskName::Digits || ON_SPHERES.iter().all(|(rule, _)| *rule != self.0)
     }
 
     /// The learning rate that it starts with unless one asks for another.
     pub fn rate(self, task: TaskName) -> f64 {
-        let (digits, text) = match self {
-            Method::AdaRem | Method::AdaRemS | Method::Sgd => (0.1, 1.0),
-            Method::SgdM => (0.1, 0.3),
-            Method::Adam | Method::AdamW | Method::AmsGrad => (1e-3, 4e-3),
-        };
-        match task {
-            TaskName::Digits => digits,
-            TaskName::Text => text,
+        struct Own(&'static str, Option<f64>);
+        impl EachRule for Own {
+            fn rule<R: Tunable + Default + Clone>(&mut self) {
+                if R::NAME == self.0 {
+                    self.1 = R::default().get("lr");
+                }
+            }
         }
+        if let Some((_, digits, text)) = RATES.iter().find(|(rule, ..)| *rule == self.0) {
+            return if task == TaskName::Digits {
+                *digits
+            } else {
+                *text
+            };
+        }
+        let mut own = Own(self.0, None);
+        for_each(&mut own);
+        own.1.unwrap_or(f64::NAN)
     }
 
     /// The optimizer of the tensors of one role. Without a `decay`, the rule's own default is taken.
@@ -63,46 +106,111 @@ impl Method {
         decay: Option<f64>,
         start: Start<B>,
     ) -> Result<Box<dyn Group<B>>, B::Error> {
-        let plain = decay.unwrap_or(0.0);
-        match self {
-            Method::AdaRemS if role == Role::ScaleInvariant => {
-                let rule = adarem::AdaRemS { weight_decay: plain, ..Default::default() };
-                start.with(rule, |rule, now| (rule.lr, rule.lambda) = (now.lr, now.lambda))
-            }
-            Method::AdaRem | Method::AdaRemS => {
-                let rule = adarem::AdaRem { weight_decay: plain, ..Default::default() };
-                start.with(rule, |rule, now| (rule.lr, rule.lambda) = (now.lr, now.lambda))
-            }
-            Method::Sgd => {
-                let rule =
-                    adarem::Sgd { weight_decay: plain, decoupled: true, ..Default::default() };
-                start.with(rule, |rule, now| rule.lr = now.lr)
-            }
-            Method::SgdM => {
-                let rule =
-                    adarem::SgdM { weight_decay: plain, decoupled: true, ..Default::default() };
-                start.with(rule, |rule, now| rule.lr = now.lr)
-            }
-            Method::Adam => {
-                let rule = adarem::Adam { weight_decay: plain, ..Default::default() };
-                start.with(rule, |rule, now| rule.lr = now.lr)
-            }
-            Method::AdamW => {
-                let mut rule = adarem::AdamW::default();
-                rule.weight_decay = decay.unwrap_or(rule.weight_decay);
-                start.with(rule, |rule, now| rule.lr = now.lr)
-            }
-            Method::AmsGrad => {
-                let rule = adarem::AmsGrad { weight_decay: plain, ..Default::default() };
-                start.with(rule, |rule, now| rule.lr = now.lr)
-            }
+        let off_sphere = ON_SPHERES.iter().find(|(rule, _)| *rule == self.0);
+        let name = match off_sphere {
+            Some((_, companion)) if role != Role::ScaleInvariant => companion,
+            _ => self.0,
+        };
+        let mut build = Build {
+            name,
+            decay,
+            start: Some(start),
+            group: None,
+        };
+        for_each(&mut build);
+        build.group.expect("a method's name is a rule's")
+    }
+}
+
+/// Builds the group of the rule called `name`.
+struct Build<'a, B: Backend> {
+    name: &'static str,
+    decay: Option<f64>,
+    start: Option<Start<'a, B>>,
+    group: Option<Result<Box<dyn Group<B>>, B::Error>>,
+}
+
+impl<B: Backend<Elem = f32> + 'static> EachRule for Build<'_, B> {
+    fn rule<R: Tunable + Default + 'static>(&mut self) {
+        if R::NAME != self.name {
+            return;
         }
+        let Some(start) = self.start.take() else {
+            return;
+        };
+        let mut rule = R::default();
+        // Not every rule has all of these; `set` passes over those that a rule lacks.
+        if let Some(decay) = self.decay {
+            rule.set("weight_decay", decay);
+        }
+        rule.set("decoupled", 1.0);
+        self.group = Some(start.with(rule, follow));
+    }
+}
+
+/// Sets what the schedules have decided.
+fn follow<R: Tunable>(rule: &mut R, now: Now) {
+    rule.set("lr", now.lr);
+    rule.set("lambda", now.lambda);
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = Method::all();
+        let known = all.iter().find(|method| method.0 == name.replace('-', "_"));
+        known.copied().ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|method| method.0).collect();
+            format!("there is no optimizer {name:?}, but {}", names.join(", "))
+        })
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value().expect("no method is hidden");
-        f.pad(value.get_name())
+        f.pad(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_a_rate_on_every_task() {
+        for method in Method::all() {
+            for task in [TaskName::Digits, TaskName::Text] {
+                assert!(method.rate(task) > 0.0, "{method} on {task:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_name_rules_that_exist() {
+        let rated = RATES.map(|(rule, ..)| rule);
+        let on_spheres = ON_SPHERES.map(|(rule, _)| rule);
+        let off_spheres = ON_SPHERES.map(|(_, rule)| rule);
+        let usual = Method::USUAL.map(|method| method.0);
+        for name in [&rated[..], &on_spheres, &off_spheres, &usual].concat() {
+            assert!(
+                name.parse::<Method>().is_ok_and(|method| method.0 == name),
+                "{name}"
+            );
+        }
     }
 }

@@ -37,7 +37,11 @@ pub struct Oscillation {
 impl Oscillation {
     /// A meter of parameters that start at `theta`.
     pub fn new(theta: &[f32]) -> Self {
-        Self { start: theta.to_vec(), latest: theta.to_vec(), path: vec![0.0; theta.len()] }
+        Self {
+            start: theta.to_vec(),
+            latest: theta.to_vec(),
+            path: vec![0.0; theta.len()],
+        }
     }
 
     /// The parameters have moved to `theta`; `theta.len()` is that of the start.
@@ -52,10 +56,16 @@ impl Oscillation {
     pub fn q(&self) -> Q {
         let displacements = self.start.iter().zip(&self.latest);
         let displacements = displacements.map(|(&s, &l)| (f64::from(l) - f64::from(s)).abs());
-        let moved: Vec<(f64, f64)> =
-            self.path.iter().copied().zip(displacements).filter(|(_, d)| *d > 0.0).collect();
-        let (path, displacement) =
-            moved.iter().fold((0.0, 0.0), |(paths, ds), (path, d)| (paths + path, ds + d));
+        let moved: Vec<(f64, f64)> = self
+            .path
+            .iter()
+            .copied()
+            .zip(displacements)
+            .filter(|(_, d)| *d > 0.0)
+            .collect();
+        let (path, displacement) = moved
+            .iter()
+            .fold((0.0, 0.0), |(paths, ds), (path, d)| (paths + path, ds + d));
         let mut q: Vec<f64> = moved.iter().map(|(path, d)| path / d).collect();
         q.sort_unstable_by(f64::total_cmp);
         Q {
@@ -75,7 +85,14 @@ mod tests {
         let mut meter = Oscillation::new(&[1.0, -1.0]);
         meter.follow(&[0.5, -0.5]);
         meter.follow(&[0.25, 0.75]);
-        assert_eq!(meter.q(), Q { ratio: 1.0, mean: 1.0, median: 1.0 });
+        assert_eq!(
+            meter.q(),
+            Q {
+                ratio: 1.0,
+                mean: 1.0,
+                median: 1.0
+            }
+        );
     }
 
     #[test]
@@ -83,7 +100,14 @@ mod tests {
         let mut meter = Oscillation::new(&[0.0, 0.0]);
         meter.follow(&[1.0, 1.0]);
         meter.follow(&[0.0, 2.0]);
-        assert_eq!(meter.q(), Q { ratio: 1.0, mean: 1.0, median: 1.0 });
+        assert_eq!(
+            meter.q(),
+            Q {
+                ratio: 1.0,
+                mean: 1.0,
+                median: 1.0
+            }
+        );
     }
 
     #[test]

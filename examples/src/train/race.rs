@@ -41,7 +41,11 @@ impl Race {
         for &method in &settings.methods {
             UnderWay::start(&settings, method)?;
         }
-        Ok(Self { settings, finished: Vec::new(), stopped: None })
+        Ok(Self {
+            settings,
+            finished: Vec::new(),
+            stopped: None,
+        })
     }
 
     /// Runs until the end, or until `stop` says so, which is asked after every step.
@@ -93,6 +97,125 @@ impl Race {
 #[cfg(test)]
 pub(super) fn finished_brief() -> Race {
     let mut race = Race::new(Settings::brief()).unwrap();
-    assert_eq!(race.run(|| false, |_| (), |_| Ok(())).unwrap(), Outcome::Finished);
+    assert_eq!(
+        race.run(|| false, |_| (), |_| Ok(())).unwrap(),
+        Outcome::Finished
+    );
     race
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::train::checkpoint;
+
+    /// The race without its times, the only thing that may differ.
+    fn timeless(mut race: Race) -> Race {
+        for run in race.finished.iter_mut().chain(&mut race.stopped) {
+            run.time = Duration::ZERO;
+            run.step_time = Duration::ZERO;
+        }
+        race
+    }
+
+    /// Runs until so many steps are done in all.
+    fn run_for(race: &mut Race, steps: u64) -> Outcome {
+        let done = Cell::new(0);
+        let count = |_: Progress| done.set(done.get() + 1);
+        race.run(|| done.get() >= steps, count, |_| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn a_resumed_race_ends_on_the_same_bits() {
+        let straight = timeless(finished_brief());
+        let steps = straight.finished[0].step;
+        let file = std::env::temp_dir().join(format!("adarem-race-{}", std::process::id()));
+        // In the midst of an epoch, at its end, between two runs, and in the midst of the second.
+        for stop in [steps / 2 - 3, steps / 2, steps, steps + 5] {
+            let mut race = Race::new(Settings::brief()).unwrap();
+            assert_eq!(run_for(&mut race, stop), Outcome::Stopped);
+            checkpoint::save(&race, &file).unwrap();
+            let mut resumed = checkpoint::load(&file).unwrap();
+            assert_eq!(resumed, race);
+            assert_eq!(run_for(&mut resumed, u64::MAX), Outcome::Finished);
+            assert_eq!(timeless(resumed), straight, "stopped after step {stop}");
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn every_epoch_leaves_a_race_that_can_be_taken_up() {
+        let mut kept = Vec::new();
+        let mut race = Race::new(Settings::brief()).unwrap();
+        let keep = |race: &Race| {
+            kept.push(race.clone());
+            Ok(())
+        };
+        race.run(|| false, |_| (), keep).unwrap();
+        assert_eq!(kept.len(), 4);
+        let straight = timeless(race);
+        for mut race in kept {
+            run_for(&mut race, u64::MAX);
+            assert_eq!(timeless(race), straight);
+        }
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_refused_before_anything_runs() {
+        let refused = |settings| format!("{:#}", Race::new(settings).unwrap_err());
+        let rate = Settings {
+            rates: vec!["adarem-s=-1".parse().unwrap()],
+            ..Settings::brief()
+        };
+        assert_eq!(
+            refused(rate),
+            "cannot start adarem_s: lr must be positive and finite, got -1"
+        );
+        let lambda = Settings {
+            lambda: 1.0,
+            ..Settings::brief()
+        };
+        assert_eq!(
+            refused(lambda),
+            "cannot start adarem: lambda must lie in [0, 1), got 1"
+        );
+        let batch = Settings {
+            batch: 2000,
+            ..Settings::brief()
+        };
+        assert_eq!(
+            refused(batch),
+            "a batch must hold from 2 to all 1438 images, got 2000"
+        );
+    }
+
+    #[test]
+    fn a_network_of_another_shape_is_not_taken_up() {
+        let mut race = Race::new(Settings::brief()).unwrap();
+        run_for(&mut race, 3);
+        race.stopped.as_mut().unwrap().theta[0].pop();
+        let error = race
+            .run(|| false, |_| (), |_| Ok(()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the checkpoint holds tensors of [511, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_same_race_on_text_learns() {
+        let mut settings = Settings::brief();
+        settings.task = crate::train::TaskName::Text;
+        settings.hidden = vec![8];
+        (settings.batch, settings.methods) = (400, vec![crate::train::Method::ADAREM]);
+        let mut race = Race::new(settings).unwrap();
+        run_for(&mut race, u64::MAX);
+        let epochs = &race.finished[0].epochs;
+        assert!(epochs[1].train_loss < epochs[0].train_loss, "{epochs:?}");
+    }
 }

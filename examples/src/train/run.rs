@@ -59,7 +59,7 @@ pub(super) struct UnderWay<'a> {
 impl<'a> UnderWay<'a> {
     /// Starts a run.
     pub fn start(settings: &'a Settings, method: Method) -> anyhow::Result<Self> {
-        let mut task = settings.task.open(settings.batch, settings.seed)?;
+        let mut task = settings.open()?;
         let first = now(settings, method, 0, task.batches());
         let descent = open(settings, method, &mut task.parameters(), first)
             .with_context(|| format!("cannot start {method}"))?;
@@ -77,7 +77,13 @@ impl<'a> UnderWay<'a> {
             time: Duration::ZERO,
             step_time: Duration::ZERO,
         };
-        Ok(Self { settings, task, descent, run, flat })
+        Ok(Self {
+            settings,
+            task,
+            descent,
+            run,
+            flat,
+        })
     }
 
     /// Takes a run up where it was left.
@@ -107,7 +113,12 @@ impl<'a> UnderWay<'a> {
 
     /// Brings the run's parameters and state up to date, and gives it.
     pub fn keep(&mut self) -> anyhow::Result<&Run> {
-        self.run.theta = self.task.parameters().iter().map(|p| p.theta.clone()).collect();
+        self.run.theta = self
+            .task
+            .parameters()
+            .iter()
+            .map(|p| p.theta.clone())
+            .collect();
         self.run.state = self.descent.save()?;
         Ok(&self.run)
     }
@@ -164,5 +175,8 @@ fn now(settings: &Settings, method: Method, step: u64, batches: u64) -> Now {
 }
 
 fn flat(task: &mut dyn Task) -> Vec<f32> {
-    task.parameters().iter().flat_map(|p| p.theta.iter().copied()).collect()
+    task.parameters()
+        .iter()
+        .flat_map(|p| p.theta.iter().copied())
+        .collect()
 }

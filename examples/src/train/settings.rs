@@ -14,6 +14,8 @@ pub struct Settings {
     pub task: TaskName,
     /// Which optimizers learn it, in this order.
     pub methods: Vec<Method>,
+    /// The widths of the network's hidden layers.
+    pub hidden: Vec<usize>,
     /// How often each meets the whole training set.
     pub epochs: u64,
     /// Decides the network's start and the order of the batches.
@@ -62,15 +64,12 @@ impl TaskName {
         }
     }
 
-    /// The data and a fresh network.
-    ///
-    /// # Errors
-    /// If the batch is too small or too large for the data.
-    pub fn open(self, batch: usize, seed: u64) -> anyhow::Result<Box<dyn Task>> {
-        Ok(match self {
-            TaskName::Digits => Box::new(Digits::new(batch, seed)?),
-            TaskName::Text => Box::new(Text::new(batch, seed)?),
-        })
+    /// The widths of the hidden layers unless one asks for others.
+    pub fn hidden(self) -> Vec<usize> {
+        match self {
+            TaskName::Digits => Digits::HIDDEN.to_vec(),
+            TaskName::Text => Text::HIDDEN.to_vec(),
+        }
     }
 }
 
@@ -80,7 +79,7 @@ impl TaskName {
 /// use adarem_examples::train::{Method, Rate};
 ///
 /// assert_eq!("0.2".parse(), Ok(Rate { method: None, lr: 0.2 }));
-/// assert_eq!("adam=1e-3".parse(), Ok(Rate { method: Some(Method::Adam), lr: 1e-3 }));
+/// assert_eq!("adam=1e-3".parse(), Ok(Rate { method: Some(Method::ADAM), lr: 1e-3 }));
 /// assert_eq!("adam=fast".parse::<Rate>().unwrap_err(), "\"fast\" is not a number");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,7 +95,7 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (method, lr) = match text.split_once('=') {
-            Some((name, lr)) => (Some(Method::from_str(name, false)?), lr),
+            Some((name, lr)) => (Some(name.parse()?), lr),
             None => (None, text),
         };
         let lr = lr.parse().map_err(|_| format!("{lr:?} is not a number"))?;
@@ -136,10 +135,30 @@ pub enum Device {
 }
 
 impl Settings {
+    /// The data and a fresh network.
+    ///
+    /// # Errors
+    /// If there can be no such network, or the batch is too small or too large for the data.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Task>> {
+        let Settings {
+            hidden,
+            batch,
+            seed,
+            ..
+        } = self;
+        Ok(match self.task {
+            TaskName::Digits => Box::new(Digits::new(hidden, *batch, *seed)?),
+            TaskName::Text => Box::new(Text::new(hidden, *batch, *seed)?),
+        })
+    }
+
     /// The learning rate that `method` starts with.
     pub fn rate(&self, method: Method) -> f64 {
         let fits = |rate: &&Rate| rate.method.is_none_or(|m| m == method);
-        self.rates.iter().rfind(fits).map_or(method.rate(self.task), |rate| rate.lr)
+        self.rates
+            .iter()
+            .rfind(fits)
+            .map_or(method.rate(self.task), |rate| rate.lr)
     }
 
     /// The learning rate of `method` at `step` of `steps`.
@@ -149,7 +168,13 @@ impl Settings {
         match self.schedule {
             Schedule::Constant => start,
             Schedule::Cosine => start * 0.5 * (1.0 + libm::cos(PI * gone)),
-            Schedule::Step => if gone < 0.5 { start } else { 0.1 * start },
+            Schedule::Step => {
+                if gone < 0.5 {
+                    start
+                } else {
+                    0.1 * start
+                }
+            }
             Schedule::InverseSqrt => start / ((step + 1) as f64).sqrt(),
         }
     }
@@ -171,7 +196,8 @@ impl Settings {
     pub fn brief() -> Self {
         Self {
             task: TaskName::Digits,
-            methods: vec![Method::AdaRem, Method::AdaRemS],
+            methods: vec![Method::ADAREM, Method::ADAREM_S],
+            hidden: vec![8, 8],
             epochs: 2,
             seed: 5,
             batch: 200,
@@ -193,18 +219,26 @@ mod tests {
     #[test]
     fn the_last_rate_that_fits_counts() {
         let mut settings = Settings::brief();
-        assert_eq!(settings.rate(Method::Adam), Method::Adam.rate(TaskName::Digits));
-        settings.rates = ["0.5", "adam=0.25", "sgd=0.125"].map(|r| r.parse().unwrap()).to_vec();
-        let rates = [Method::AdaRem, Method::Adam, Method::Sgd].map(|m| settings.rate(m));
+        assert_eq!(
+            settings.rate(Method::ADAM),
+            Method::ADAM.rate(TaskName::Digits)
+        );
+        settings.rates = ["0.5", "adam=0.25", "sgd=0.125"]
+            .map(|r| r.parse().unwrap())
+            .to_vec();
+        let rates = [Method::ADAREM, Method::ADAM, Method::SGD].map(|m| settings.rate(m));
         assert_eq!(rates, [0.5, 0.25, 0.125]);
     }
 
     #[test]
     fn schedules_start_at_the_rate_and_fall() {
-        let mut settings = Settings { rates: vec!["0.5".parse().unwrap()], ..Settings::brief() };
+        let mut settings = Settings {
+            rates: vec!["0.5".parse().unwrap()],
+            ..Settings::brief()
+        };
         let mut at = |schedule, step| {
             settings.schedule = schedule;
-            settings.rate_at(Method::Sgd, step, 100)
+            settings.rate_at(Method::SGD, step, 100)
         };
         for schedule in Schedule::value_variants() {
             assert_eq!(at(*schedule, 0), 0.5);
@@ -218,7 +252,11 @@ mod tests {
 
     #[test]
     fn lambda_decays_as_often_as_asked() {
-        let mut settings = Settings { lambda: 0.8, lambda_decay: 0.5, ..Settings::brief() };
+        let mut settings = Settings {
+            lambda: 0.8,
+            lambda_decay: 0.5,
+            ..Settings::brief()
+        };
         let mut at = |schedule| {
             settings.lambda_schedule = schedule;
             [0, 9, 10].map(|step| settings.lambda_at(step, 10))

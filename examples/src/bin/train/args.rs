@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 
-use adarem_examples::train::{
-    Device, LambdaSchedule, Method, Rate, Schedule, Settings, TaskName,
-};
-use clap::{Args, Parser, ValueEnum};
+use adarem_examples::train::{Device, LambdaSchedule, Method, Rate, Schedule, Settings, TaskName};
+use clap::{Args, Parser};
 
 /// Trains a small neural network on real data with several optimizers on equal terms: the same
 /// start, the same batches, the same schedule. Prints how they fare, and draws it.
@@ -40,9 +38,14 @@ pub struct RunArguments {
     #[arg(long, value_enum)]
     task: Option<TaskName>,
 
-    /// Which optimizers, with commas between, or `all` [default: adarem,adarem-s,sgd,sgdm,adam]
+    /// Which optimizers, with commas between, or `all` [default: adarem,adarem_s,sgd,sgdm,adam]
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = parse_choice)]
     optimizers: Vec<Choice>,
+
+    /// Widths of the network's hidden layers, with commas between [default: 96,96 for digits, 64 for
+    /// text, which has one]
+    #[arg(long, value_delimiter = ',', value_name = "WIDTHS")]
+    hidden: Option<Vec<usize>>,
 
     /// How often each optimizer meets the whole training set [default: 30 for digits, 12 for text]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -98,10 +101,9 @@ fn parse_choice(name: &str) -> Result<Choice, String> {
     if name == "all" {
         return Ok(Choice::All);
     }
-    Method::from_str(name, false).map(Choice::One).map_err(|_| {
-        let known: Vec<_> = Method::value_variants().iter().map(Method::to_string).collect();
-        format!("the optimizers are {}, and `all` for all of them", known.join(", "))
-    })
+    name.parse()
+        .map(Choice::One)
+        .map_err(|known| format!("{known}; or `all` of them"))
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -121,6 +123,7 @@ impl RunArguments {
         Ok(Settings {
             task,
             methods: self.methods(task)?,
+            hidden: self.hidden.clone().unwrap_or(task.hidden()),
             epochs: self.epochs.unwrap_or(task.epochs()),
             seed: self.seed.unwrap_or(0),
             batch: self.batch.unwrap_or(task.batch()),
@@ -142,16 +145,20 @@ impl RunArguments {
             }
         };
         let suiting = |methods: &[Method]| -> Vec<Method> {
-            methods.iter().copied().filter(|method| method.suits(task)).collect()
+            methods
+                .iter()
+                .copied()
+                .filter(|method| method.suits(task))
+                .collect()
         };
         for choice in &self.optimizers {
             match choice {
-                Choice::All => suiting(Method::value_variants()).into_iter().for_each(&mut add),
+                Choice::All => suiting(&Method::all()).into_iter().for_each(&mut add),
                 Choice::One(method) => {
                     anyhow::ensure!(
                         method.suits(task),
                         "{method} holds weights in front of a normalisation on spheres, and the \
-                         network of this task has none: there it would be adarem"
+                         network of this task has none"
                     );
                     add(*method);
                 }
@@ -186,22 +193,22 @@ mod tests {
 
     #[test]
     fn all_are_all_and_none_runs_twice() {
-        assert_eq!(settings("--optimizers all").unwrap().methods, Method::value_variants());
+        assert_eq!(settings("--optimizers all").unwrap().methods, Method::all());
         let twice = settings("--optimizers sgd,adam,sgd").unwrap().methods;
-        assert_eq!(twice, [Method::Sgd, Method::Adam]);
+        assert_eq!(twice, [Method::SGD, Method::ADAM]);
     }
 
     #[test]
     fn text_has_its_own_defaults() {
         let settings = settings("--task text").unwrap();
         assert_eq!((settings.epochs, settings.batch), (12, 16));
-        assert!(!settings.methods.contains(&Method::AdaRemS));
-        assert!(refusal("--task text --optimizers adarem-s").starts_with("adarem-s holds"));
+        assert!(!settings.methods.contains(&Method::ADAREM_S));
+        assert!(refusal("--task text --optimizers adarem-s").starts_with("adarem_s holds"));
     }
 
     #[test]
     fn refusals_name_the_argument_and_what_it_takes() {
-        assert!(refusal("--optimizers sdg").contains("the optimizers are adarem, adarem-s, sgd"));
+        assert!(refusal("--optimizers sdg").contains("there is no optimizer \"sdg\", but ad"));
         assert!(refusal("--epochs 0").contains("0 is not in 1..=1000000"));
         assert!(refusal("--lr adam=fast").contains("\"fast\" is not a number"));
         assert!(refusal("--lambda-decay 1.5").contains("it must be a number in [0, 1]"));

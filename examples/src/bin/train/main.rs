@@ -47,9 +47,15 @@ fn train(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
     let outcome = run(&mut race, arguments.checkpoint.as_deref())?;
     if outcome == Outcome::Stopped {
-        let file = arguments.checkpoint.clone().unwrap_or(arguments.out.join("train.checkpoint"));
+        let file = arguments
+            .checkpoint
+            .clone()
+            .unwrap_or(arguments.out.join("train.checkpoint"));
         checkpoint::save(&race, &file)?;
-        println!("\nStopped. To go on from here: train --resume {}", file.display());
+        println!(
+            "\nStopped. To go on from here: train --resume {}",
+            file.display()
+        );
     } else {
         show(&race, arguments)?;
     }
@@ -58,7 +64,7 @@ fn train(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 fn introduce(race: &Race) -> anyhow::Result<()> {
     let settings = &race.settings;
-    let mut task = settings.task.open(settings.batch, settings.seed)?;
+    let mut task = settings.open()?;
     let parameters: usize = task.parameters().iter().map(|p| p.theta.len()).sum();
     println!("{}", task.describe());
     println!(
@@ -86,9 +92,14 @@ fn run(race: &mut Race, file: Option<&Path>) -> anyhow::Result<Outcome> {
                 bar.set_prefix(run.method.to_string());
             }
             bar.set_position(run.step);
-            let Some(last) = run.epochs.last() else { return };
+            let Some(last) = run.epochs.last() else {
+                return;
+            };
             let accuracy = 100.0 * last.test_accuracy;
-            bar.set_message(format!("loss {:<8.5} test {accuracy:.2} %", last.train_loss));
+            bar.set_message(format!(
+                "loss {:<8.5} test {accuracy:.2} %",
+                last.train_loss
+            ));
             if run.step == steps {
                 bar.finish();
                 if bar.is_hidden() {
@@ -116,7 +127,10 @@ fn show(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let pictures = Picture::ALL.map(|picture| draw(picture, runs, folder));
     let pictures: Vec<PathBuf> = pictures.into_iter().collect::<Result<_, _>>()?;
-    let names: Vec<_> = pictures.iter().map(|path| path.display().to_string()).collect();
+    let names: Vec<_> = pictures
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     println!("Pictures: {}", names.join(", "));
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&json(race))?;

@@ -64,7 +64,10 @@ mod tests {
         assert_eq!(runs[0]["optimizer"], "adarem");
         for run in runs {
             for number in ["train_loss", "test_accuracy", "q_ratio", "seconds"] {
-                assert!(run[number].as_f64().is_some_and(|x| x > 0.0), "{number} in {run}");
+                assert!(
+                    run[number].as_f64().is_some_and(|x| x > 0.0),
+                    "{number} in {run}"
+                );
             }
             assert_eq!(run["epochs"].as_array().unwrap().len(), 2);
         }

@@ -63,7 +63,12 @@ pub fn draw(picture: Picture, runs: &[Run], folder: &Path) -> anyhow::Result<Pat
 
 fn plot(picture: Picture, runs: &[Run], path: &Path) -> anyhow::Result<()> {
     let curves: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| curve(picture, run)).collect();
-    let epochs = runs.iter().map(|run| run.epochs.len()).max().unwrap_or(1).max(2);
+    let epochs = runs
+        .iter()
+        .map(|run| run.epochs.len())
+        .max()
+        .unwrap_or(1)
+        .max(2);
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
@@ -71,7 +76,10 @@ fn plot(picture: Picture, runs: &[Run], path: &Path) -> anyhow::Result<()> {
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(72)
-        .build_cartesian_2d(1.0..epochs as f64, span(curves.iter().flatten()).log_scale())?;
+        .build_cartesian_2d(
+            1.0..epochs as f64,
+            span(curves.iter().flatten()).log_scale(),
+        )?;
     chart
         .configure_mesh()
         .light_line_style(BLACK.mix(0.04))
@@ -101,15 +109,24 @@ fn plot(picture: Picture, runs: &[Run], path: &Path) -> anyhow::Result<()> {
 
 /// The points of a run that have a place on a logarithmic axis.
 fn curve(picture: Picture, run: &Run) -> Vec<(f64, f64)> {
-    let points = run.epochs.iter().enumerate().map(|(k, e)| ((k + 1) as f64, picture.of(e)));
+    let points = run
+        .epochs
+        .iter()
+        .enumerate()
+        .map(|(k, e)| ((k + 1) as f64, picture.of(e)));
     points.filter(|(_, y)| y.is_finite() && *y > 0.0).collect()
 }
 
 /// From below the lowest point to above the highest.
 fn span<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Range<f64> {
-    let (low, high) = points
-        .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), (_, y)| (low.min(*y), high.max(*y)));
-    if low < high { low / 1.2..high * 1.2 } else { 0.1..10.0 }
+    let (low, high) = points.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), (_, y)| {
+        (low.min(*y), high.max(*y))
+    });
+    if low < high {
+        low / 1.2..high * 1.2
+    } else {
+        0.1..10.0
+    }
 }
 
 /// A number on an axis, with no more digits than it needs.
@@ -151,8 +168,11 @@ mod tests {
         for picture in Picture::ALL {
             let path = draw(picture, &race.finished, &folder).unwrap();
             let svg = std::fs::read_to_string(path).unwrap();
-            for name in ["adarem", "adarem-s"] {
-                assert!(svg.contains(&format!("\n{name}\n")), "{picture:?} lacks {name}");
+            for name in ["adarem", "adarem_s"] {
+                assert!(
+                    svg.contains(&format!("\n{name}\n")),
+                    "{picture:?} lacks {name}"
+                );
             }
         }
         std::fs::remove_dir_all(folder).unwrap();
@@ -161,7 +181,10 @@ mod tests {
     #[test]
     fn a_run_without_finite_numbers_is_left_out() {
         let mut race = crate::train::race::finished_brief();
-        race.finished[0].epochs.iter_mut().for_each(|epoch| epoch.train_loss = f64::NAN);
+        race.finished[0]
+            .epochs
+            .iter_mut()
+            .for_each(|epoch| epoch.train_loss = f64::NAN);
         assert_eq!(curve(Picture::TrainLoss, &race.finished[0]), []);
         assert_eq!(span([].iter()), 0.1..10.0);
     }

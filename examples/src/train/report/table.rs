@@ -2,8 +2,16 @@ use std::fmt::Write;
 
 use crate::train::Run;
 
-const HEADS: [&str; 8] =
-    ["optimizer", "lr", "train loss", "test loss", "test acc.", "Q", "us/step", "state"];
+const HEADS: [&str; 8] = [
+    "optimizer",
+    "lr",
+    "train loss",
+    "test loss",
+    "test acc.",
+    "Q",
+    "us/step",
+    "state",
+];
 
 /// One line for each run that has finished an epoch, under one line of headings.
 pub fn table(runs: &[Run]) -> String {
@@ -26,7 +34,12 @@ pub fn table(runs: &[Run]) -> String {
         table.push('\n');
     };
     line(HEADS);
-    line(widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str));
+    line(
+        widths
+            .map(|width| "-".repeat(width))
+            .each_ref()
+            .map(String::as_str),
+    );
     for row in &rows {
         line(row.each_ref().map(String::as_str));
     }
@@ -81,7 +94,13 @@ mod tests {
         let table = table(&race.finished);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 2 + race.finished.len());
-        assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
-        assert!(lines[2].starts_with("adarem ") && lines[3].starts_with("adarem-s "), "{table}");
+        assert!(
+            lines.iter().all(|line| line.len() == lines[0].len()),
+            "{table}"
+        );
+        assert!(
+            lines[2].starts_with("adarem ") && lines[3].starts_with("adarem_s "),
+            "{table}"
+        );
     }
 }
