@@ -53,7 +53,7 @@ fn train(arguments: &Arguments) -> anyhow::Result<Outcome> {
             .unwrap_or(arguments.out.join("train.checkpoint"));
         checkpoint::save(&race, &file)?;
         println!(
-            "\nStopped. To go on from here: train --resume {}",
+            "\nStopped. To go on from here:\n    cargo run --release --bin train -- --resume {}",
             file.display()
         );
     } else {

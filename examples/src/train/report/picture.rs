@@ -8,7 +8,12 @@ use plotters::prelude::*;
 use crate::train::{Epoch, Run};
 
 /// Width and height in pixels of the SVG.
-const SIZE: (u32, u32) = (960, 540);
+const SIZE: (u32, u32) = (1080, 600);
+/// Width of the names at the right.
+const LEGEND: u32 = 150;
+/// Height of a name.
+const LINE: i32 = 19;
+const FONT: &str = "sans-serif";
 
 /// What a picture shows over the epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +76,9 @@ fn plot(picture: Picture, runs: &[Run], path: &Path) -> anyhow::Result<()> {
         .max(2);
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(picture.title(), ("sans-serif", 24))
+    let (left, right) = root.split_horizontally(SIZE.0 - LEGEND);
+    let mut chart = ChartBuilder::on(&left)
+        .caption(picture.title(), (FONT, 24))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(72)
@@ -82,28 +88,23 @@ fn plot(picture: Picture, runs: &[Run], path: &Path) -> anyhow::Result<()> {
         )?;
     chart
         .configure_mesh()
-        .light_line_style(BLACK.mix(0.04))
+        .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .x_desc("epoch")
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| significant(*y))
-        .label_style(("sans-serif", 15))
+        .label_style((FONT, 15))
         .draw()?;
     for (k, (run, curve)) in runs.iter().zip(curves).enumerate() {
-        let style = color(k, runs.len()).stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(curve, style))?
-            .label(run.method.to_string())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+        // Of two curves on one another, the wider one below shows at the edges of the other.
+        let width = 6 - 4 * k as u32 / (runs.len() as u32 - 1).max(1);
+        let style = color(k, runs.len()).stroke_width(width);
+        chart.draw_series(LineSeries::new(curve, style))?;
+        let y = 60 + LINE * k as i32;
+        right.draw(&PathElement::new([(0, y), (24, y)], style))?;
+        let name = run.method.to_string();
+        right.draw(&Text::new(name, (32, y - LINE / 3), (FONT, 15)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .legend_area_size(30)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.2))
-        .label_font(("sans-serif", 15))
-        .draw()?;
     root.present().map_err(|error| anyhow!("{error}"))
 }
 
