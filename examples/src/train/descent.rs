@@ -1,7 +1,7 @@
 //! The optimizers of a network on a device: what an engine does with the core.
 //!
-//! The parameters are sorted into groups by their [`Role`], and each group has its own
-//! [`Optimizer`]. Every group keeps its parameters in the backend's memory. A step carries the new
+//! Parameters that are stepped alike form a group, and each group has its own [`Optimizer`]: for AdaRem-S,
+//! the weights on spheres are one and the rest is another. Every group keeps its parameters in the backend's memory. A step carries the new
 //! gradients there, steps, and carries the new parameters back, so it is the same whether the backend
 //! computes beside the network or on a device of its own.
 
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use adarem::{Backend, Optimizer, Rule};
 use anyhow::{Context, ensure};
 
+use super::method::Step;
 use super::{Device, Method, Settings};
-use crate::network::{Parameter, Role};
+use crate::network::Parameter;
 
 /// What a schedule has decided for a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,23 +90,17 @@ where
         parameters: &mut [&mut Parameter],
         first: Now,
     ) -> anyhow::Result<Self> {
-        let mut groups = Vec::new();
-        for role in [Role::ScaleInvariant, Role::Weight, Role::Offset] {
-            let of_role = |(_, p): &(usize, &mut &mut Parameter)| p.role == role;
-            let members: Vec<usize> = parameters
-                .iter_mut()
-                .enumerate()
-                .filter(of_role)
-                .map(|(k, _)| k)
-                .collect();
-            if members.is_empty() {
-                continue;
+        // Tensors that are stepped alike are one group, and one launch.
+        let mut members: Vec<(Step, Vec<usize>)> = Vec::new();
+        for (k, parameter) in parameters.iter().enumerate() {
+            let step = method.step(parameter.role, settings.weight_decay);
+            match members.iter_mut().find(|(of, _)| *of == step) {
+                Some((_, members)) => members.push(k),
+                None => members.push((step, vec![k])),
             }
-            let decay = if role == Role::Offset {
-                Some(0.0)
-            } else {
-                settings.weight_decay
-            };
+        }
+        let mut groups = Vec::new();
+        for (step, members) in members {
             let lengths = members.iter().map(|&k| parameters[k].theta.len()).collect();
             let start = Start {
                 backend: &mut backend,
@@ -113,7 +108,7 @@ where
                 lengths,
                 first,
             };
-            groups.push(method.group(role, decay, start)?);
+            groups.push(step.group(start)?);
         }
         for group in &mut groups {
             group.write_theta(&mut backend, parameters)?;
@@ -206,7 +201,7 @@ pub(super) struct Start<'a, B> {
     backend: &'a mut B,
     members: Vec<usize>,
     lengths: Vec<usize>,
-    first: Now,
+    pub first: Now,
 }
 
 impl<B: Backend<Elem = f32> + 'static> Start<'_, B> {

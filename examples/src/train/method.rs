@@ -25,13 +25,14 @@ use crate::network::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method(&'static str);
 
-/// Learning rates to start with, on digits and on text, where the rule's own default is not the best of
-/// the halves, doubles and tenths of it. AdaRem, AdaRem-S and SGD share theirs.
-const RATES: [(&str, f64, f64); 4] = [
-    ("adarem", 0.1, 1.0),
-    ("adarem_s", 0.1, 1.0),
-    ("sgd", 0.1, 1.0),
-    ("sgdm", 0.1, 0.3),
+/// Learning rates to start with, on digits and on text, of rules whose own default would leave them far
+/// behind. AdaRem, AdaRem-S and SGD share theirs.
+const RATES: [(&str, f64, f64); 5] = [
+    ("adarem", 0.1, 8.0),
+    ("adarem_s", 0.1, 8.0),
+    ("sgd", 0.1, 8.0),
+    ("sgdm", 0.1, 0.8),
+    ("adam", 1e-3, 1e-2),
 ];
 
 /// Rules that hold tensors on spheres, and the rule that takes the tensors that must not be.
@@ -79,41 +80,70 @@ impl Method {
 
     /// The learning rate that it starts with unless one asks for another.
     pub fn rate(self, task: TaskName) -> f64 {
-        struct Own(&'static str, Option<f64>);
-        impl EachRule for Own {
-            fn rule<R: Tunable + Default + Clone>(&mut self) {
-                if R::NAME == self.0 {
-                    self.1 = R::default().get("lr");
-                }
-            }
-        }
-        if let Some((_, digits, text)) = RATES.iter().find(|(rule, ..)| *rule == self.0) {
-            return if task == TaskName::Digits {
-                *digits
-            } else {
-                *text
-            };
-        }
-        let mut own = Own(self.0, None);
-        for_each(&mut own);
-        own.1.unwrap_or(f64::NAN)
+        let own = || own_default(self.0, "lr").unwrap_or(f64::NAN);
+        let rates = RATES.iter().find(|(rule, ..)| *rule == self.0);
+        rates.map_or_else(own, |(_, digits, text)| match task {
+            TaskName::Digits => *digits,
+            TaskName::Text => *text,
+        })
     }
 
-    /// The optimizer of the tensors of one role. Without a `decay`, the rule's own default is taken.
-    pub(super) fn group<B: Backend<Elem = f32> + 'static>(
-        self,
-        role: Role,
-        decay: Option<f64>,
-        start: Start<B>,
-    ) -> Result<Box<dyn Group<B>>, B::Error> {
+    /// How tensors of this role are stepped. Without a `decay`, weights decay as the rule's own
+    /// default says.
+    pub(super) fn step(self, role: Role, decay: Option<f64>) -> Step {
         let off_sphere = ON_SPHERES.iter().find(|(rule, _)| *rule == self.0);
-        let name = match off_sphere {
+        let rule = match off_sphere {
             Some((_, companion)) if role != Role::ScaleInvariant => companion,
             _ => self.0,
         };
+        let decay = match role {
+            Role::Offset => 0.0,
+            _ => decay
+                .or_else(|| own_default(rule, "weight_decay"))
+                .unwrap_or(0.0),
+        };
+        Step { rule, decay }
+    }
+}
+
+/// The rule's own default of a hyper-parameter, if it has that one.
+fn own_default(rule: &'static str, name: &'static str) -> Option<f64> {
+    struct Ask {
+        rule: &'static str,
+        name: &'static str,
+        answer: Option<f64>,
+    }
+    impl EachRule for Ask {
+        fn rule<R: Tunable + Default + Clone>(&mut self) {
+            if R::NAME == self.rule {
+                self.answer = R::default().get(self.name);
+            }
+        }
+    }
+    let mut ask = Ask {
+        rule,
+        name,
+        answer: None,
+    };
+    for_each(&mut ask);
+    ask.answer
+}
+
+/// A rule and its weight decay: what the tensors of a parameter group have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Step {
+    rule: &'static str,
+    decay: f64,
+}
+
+impl Step {
+    /// The optimizer of a parameter group.
+    pub fn group<B: Backend<Elem = f32> + 'static>(
+        self,
+        start: Start<B>,
+    ) -> Result<Box<dyn Group<B>>, B::Error> {
         let mut build = Build {
-            name,
-            decay,
+            step: self,
             start: Some(start),
             group: None,
         };
@@ -122,17 +152,15 @@ impl Method {
     }
 }
 
-/// Builds the group of the rule called `name`.
 struct Build<'a, B: Backend> {
-    name: &'static str,
-    decay: Option<f64>,
+    step: Step,
     start: Option<Start<'a, B>>,
     group: Option<Result<Box<dyn Group<B>>, B::Error>>,
 }
 
 impl<B: Backend<Elem = f32> + 'static> EachRule for Build<'_, B> {
     fn rule<R: Tunable + Default + 'static>(&mut self) {
-        if R::NAME != self.name {
+        if R::NAME != self.step.rule {
             return;
         }
         let Some(start) = self.start.take() else {
@@ -140,10 +168,10 @@ impl<B: Backend<Elem = f32> + 'static> EachRule for Build<'_, B> {
         };
         let mut rule = R::default();
         // Not every rule has all of these; `set` passes over those that a rule lacks.
-        if let Some(decay) = self.decay {
-            rule.set("weight_decay", decay);
-        }
+        rule.set("weight_decay", self.step.decay);
         rule.set("decoupled", 1.0);
+        // AdaBound's bounds belong to this rate, and move in proportion when a schedule changes it.
+        rule.set("base_lr", start.first.lr);
         self.group = Some(start.with(rule, follow));
     }
 }
@@ -198,6 +226,18 @@ mod tests {
                 assert!(method.rate(task) > 0.0, "{method} on {task:?}");
             }
         }
+    }
+
+    #[test]
+    fn only_weights_decay_and_only_scale_invariant_ones_are_on_spheres() {
+        let step = |rule, decay| Step { rule, decay };
+        let on_sphere = |role| Method::ADAREM_S.step(role, Some(0.5));
+        assert_eq!(on_sphere(Role::ScaleInvariant), step("adarem_s", 0.5));
+        assert_eq!(on_sphere(Role::Weight), step("adarem", 0.5));
+        assert_eq!(on_sphere(Role::Offset), step("adarem", 0.0));
+        let adamw: Method = "adamw".parse().unwrap();
+        assert_eq!(adamw.step(Role::Weight, None), step("adamw", 0.01));
+        assert_eq!(adamw.step(Role::Offset, None), step("adamw", 0.0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! keeps it in a file, and [`report`] shows what came of it.
 
 pub mod checkpoint;
-pub mod descent;
+mod descent;
 mod method;
 mod oscillation;
 mod race;

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn losses_are_readable_from_large_to_none() {
         assert_eq!(loss(f64::NAN), "diverged");
-        assert_eq!(loss(2.302585), "2.30259");
+        assert_eq!(loss(2.125_004), "2.12500");
         assert_eq!(loss(0.00042), "4.200e-4");
         assert_eq!(loss(0.0), "0.00000");
     }
