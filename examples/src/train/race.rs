@@ -116,7 +116,9 @@ mod tests {
     fn timeless(mut race: Race) -> Race {
         for run in race.finished.iter_mut().chain(&mut race.stopped) {
             run.time = Duration::ZERO;
-            run.step_time = Duration::ZERO;
+            run.epochs
+                .iter_mut()
+                .for_each(|epoch| epoch.step_time = Duration::ZERO);
         }
         race
     }

@@ -18,6 +18,8 @@ pub struct Epoch {
     pub test_accuracy: f64,
     /// Oscillation of the parameters during the epoch.
     pub q: Q,
+    /// The median time of the optimizer's steps: other work on the machine seldom disturbs it.
+    pub step_time: Duration,
 }
 
 /// The training of one network by one method, as far as it has come.
@@ -43,8 +45,19 @@ pub struct Run {
     pub epoch_oscillation: Oscillation,
     /// Time for everything: batches, steps, judging.
     pub time: Duration,
-    /// Time for the optimizer's steps alone.
-    pub step_time: Duration,
+}
+
+impl Run {
+    /// The median over the epochs of [`Epoch::step_time`].
+    pub fn step_time(&self) -> Duration {
+        median(
+            &mut self
+                .epochs
+                .iter()
+                .map(|epoch| epoch.step_time)
+                .collect::<Vec<_>>(),
+        )
+    }
 }
 
 /// A run under way: the network and the optimizer are there, not only their numbers.
@@ -54,6 +67,8 @@ pub(super) struct UnderWay<'a> {
     descent: Box<dyn Descend>,
     run: Run,
     flat: Vec<f32>,
+    /// Times of the epoch's steps, as far as they were taken since the run was started or taken up.
+    step_times: Vec<Duration>,
 }
 
 impl<'a> UnderWay<'a> {
@@ -75,7 +90,6 @@ impl<'a> UnderWay<'a> {
             oscillation: Oscillation::new(&flat),
             epoch_oscillation: Oscillation::new(&flat),
             time: Duration::ZERO,
-            step_time: Duration::ZERO,
         };
         Ok(Self {
             settings,
@@ -83,6 +97,7 @@ impl<'a> UnderWay<'a> {
             descent,
             run,
             flat,
+            step_times: Vec::new(),
         })
     }
 
@@ -139,7 +154,8 @@ impl<'a> UnderWay<'a> {
         let (step, batches) = (self.run.step, self.task.batches());
         let now = now(self.settings, self.run.method, step, batches);
         self.task.learn(step);
-        self.run.step_time += self.descent.step(&mut self.task.parameters(), now)?;
+        let step_time = self.descent.step(&mut self.task.parameters(), now)?;
+        self.step_times.push(step_time);
         self.run.step += 1;
         self.follow();
         if self.run.step.is_multiple_of(batches) {
@@ -149,7 +165,9 @@ impl<'a> UnderWay<'a> {
                 test_loss: score.test.loss,
                 test_accuracy: score.test.accuracy,
                 q: self.run.epoch_oscillation.q(),
+                step_time: median(&mut self.step_times),
             });
+            self.step_times.clear();
             self.run.epoch_oscillation = Oscillation::new(&self.flat);
         }
         self.run.time += begin.elapsed();
@@ -164,6 +182,12 @@ impl<'a> UnderWay<'a> {
         self.run.oscillation.follow(&self.flat);
         self.run.epoch_oscillation.follow(&self.flat);
     }
+}
+
+/// The middle one of `times`, or the later of the middle two; zero of none.
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// What the schedules decide for `step`, of which an epoch has `batches`.

@@ -118,8 +118,8 @@ fn show(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
     let time: Duration = runs.iter().map(|run| run.time).sum();
     println!("\n{}", table(runs));
     println!(
-        "Losses are means over whole sets; Q is path over displacement, 1 where no parameter ever \
-         turned;\nus/step is the optimizer alone, of {:.1} s of training in all.",
+        "Losses are means over whole sets. Q is path over displacement, 1 where no parameter ever \
+         turned.\nus/step is the optimizer's median step; training took {:.1} s in all.",
         time.as_secs_f64(),
     );
     let folder = &arguments.out;

@@ -35,7 +35,7 @@ fn of(race: &Race, run: &Run) -> Value {
         "q_mean": q.mean,
         "q_median": q.median,
         "seconds": run.time.as_secs_f64(),
-        "seconds_per_step": run.step_time.as_secs_f64() / run.step as f64,
+        "seconds_per_step": run.step_time().as_secs_f64(),
         "state_bytes": run.state_bytes,
         "theta_crc32": format!("{:08x}", theta_checksum(run)),
         "epochs": epochs.collect::<Value>(),

@@ -48,7 +48,7 @@ pub fn table(runs: &[Run]) -> String {
 
 fn row(run: &Run) -> Option<[String; 8]> {
     let last = run.epochs.last()?;
-    let micros = run.step_time.as_secs_f64() * 1e6 / run.step as f64;
+    let micros = run.step_time().as_secs_f64() * 1e6;
     Some([
         run.method.to_string(),
         run.lr.to_string(),
