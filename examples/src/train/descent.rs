@@ -76,6 +76,7 @@ pub fn open(
 struct Descent<B> {
     backend: B,
     groups: Vec<Box<dyn Group<B>>>,
+    clip: Option<f64>,
 }
 
 impl<B> Descent<B>
@@ -113,7 +114,11 @@ where
         for group in &mut groups {
             group.write_theta(&mut backend, parameters)?;
         }
-        Ok(Self { backend, groups })
+        Ok(Self {
+            backend,
+            groups,
+            clip: settings.clip,
+        })
     }
 }
 
@@ -123,6 +128,9 @@ where
     B::Error: Send + Sync + 'static,
 {
     fn step(&mut self, parameters: &mut [&mut Parameter], now: Now) -> anyhow::Result<Duration> {
+        if let Some(limit) = self.clip {
+            clip(parameters, limit);
+        }
         for group in &mut self.groups {
             group.follow(now);
             group.write_grad(&mut self.backend, parameters)?;
@@ -169,6 +177,23 @@ where
             group.write_theta(&mut self.backend, parameters)?;
         }
         Ok(())
+    }
+}
+
+/// Cuts the gradient of the whole network to a norm of `limit` where it is longer. The adapters' `ClipNorm`
+/// does this for one parameter group, on the device; a network of several groups has one norm.
+fn clip(parameters: &mut [&mut Parameter], limit: f64) {
+    let grads = parameters.iter().flat_map(|p| &p.grad);
+    let norm = grads
+        .map(|&g| f64::from(g) * f64::from(g))
+        .sum::<f64>()
+        .sqrt();
+    if norm > limit {
+        let scale = (limit / norm) as f32;
+        parameters
+            .iter_mut()
+            .flat_map(|p| &mut p.grad)
+            .for_each(|g| *g *= scale);
     }
 }
 
@@ -302,5 +327,26 @@ impl<R: Rule, B: Backend<Elem = f32>> Group<B> for Stepped<R, B> {
 
     fn restore(&mut self, backend: &mut B, state: &[u8]) -> Result<(), B::Error> {
         self.optimizer.restore(backend, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Role;
+
+    #[test]
+    fn a_long_gradient_is_cut_over_all_tensors_and_a_short_one_is_left() {
+        let mut tensors = [3.0, 4.0].map(|g| {
+            let mut tensor = Parameter::new("tensor", Role::Weight, vec![0.0]);
+            tensor.grad[0] = g;
+            tensor
+        });
+        let mut cut = |limit| {
+            clip(&mut tensors.each_mut(), limit);
+            [tensors[0].grad[0], tensors[1].grad[0]]
+        };
+        assert_eq!(cut(5.0), [3.0, 4.0]);
+        assert_eq!(cut(2.5), [1.5, 2.0]);
     }
 }

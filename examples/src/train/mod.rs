@@ -6,15 +6,15 @@
 
 pub mod checkpoint;
 mod descent;
+mod meter;
 mod method;
-mod oscillation;
 mod race;
 pub mod report;
 mod run;
 mod settings;
 
+pub use meter::Meter;
 pub use method::Method;
-pub use oscillation::{Oscillation, Q};
 pub use race::{Outcome, Progress, Race};
 pub use run::{Epoch, Run};
-pub use settings::{Device, LambdaSchedule, Rate, Schedule, Settings, TaskName};
+pub use settings::{Device, LambdaSchedule, Rate, RateSchedule, Settings, TaskName};

@@ -1,10 +1,11 @@
 use std::time::{Duration, Instant};
 
+use adarem_adapters::schedule::Schedule;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::descent::{Descend, Now, open};
-use super::{Method, Oscillation, Q, Settings};
+use super::{Meter, Method, Settings};
 use crate::task::Task;
 
 /// What an epoch came to.
@@ -16,8 +17,8 @@ pub struct Epoch {
     pub test_loss: f64,
     /// Share of the test set that was classified right, from 0 to 1.
     pub test_accuracy: f64,
-    /// Oscillation of the parameters during the epoch.
-    pub q: Q,
+    /// Oscillation of the parameters during the epoch: all paths over all displacements.
+    pub q: f64,
     /// The median time of the optimizer's steps: other work on the machine seldom disturbs it.
     pub step_time: Duration,
 }
@@ -40,9 +41,9 @@ pub struct Run {
     /// Bytes of state that the optimizer keeps beside the parameters.
     pub state_bytes: usize,
     /// Follows the parameters from their start.
-    pub oscillation: Oscillation,
+    pub meter: Meter,
     /// Follows the parameters since the epoch began.
-    pub epoch_oscillation: Oscillation,
+    pub epoch_meter: Meter,
     /// Time for everything: batches, steps, judging.
     pub time: Duration,
 }
@@ -65,17 +66,41 @@ pub(super) struct UnderWay<'a> {
     settings: &'a Settings,
     task: Box<dyn Task>,
     descent: Box<dyn Descend>,
+    schedules: Schedules,
     run: Run,
     flat: Vec<f32>,
     /// Times of the epoch's steps, as far as they were taken since the run was started or taken up.
     step_times: Vec<Duration>,
 }
 
+/// What changes from step to step: pure functions of the step, so there is nothing to save.
+struct Schedules {
+    lr: Box<dyn Schedule>,
+    lambda: Box<dyn Schedule>,
+}
+
+impl Schedules {
+    fn new(settings: &Settings, method: Method, batches: u64) -> Self {
+        Self {
+            lr: settings.rates(method, batches),
+            lambda: settings.lambdas(batches),
+        }
+    }
+
+    fn at(&self, step: u64) -> Now {
+        Now {
+            lr: self.lr.at(step),
+            lambda: self.lambda.at(step),
+        }
+    }
+}
+
 impl<'a> UnderWay<'a> {
     /// Starts a run.
     pub fn start(settings: &'a Settings, method: Method) -> anyhow::Result<Self> {
         let mut task = settings.open()?;
-        let first = now(settings, method, 0, task.batches());
+        let schedules = Schedules::new(settings, method, task.batches());
+        let first = schedules.at(0);
         let descent = open(settings, method, &mut task.parameters(), first)
             .with_context(|| format!("cannot start {method}"))?;
         let flat = flat(&mut *task);
@@ -87,14 +112,15 @@ impl<'a> UnderWay<'a> {
             theta: Vec::new(),
             state: Vec::new(),
             state_bytes: descent.state_bytes(),
-            oscillation: Oscillation::new(&flat),
-            epoch_oscillation: Oscillation::new(&flat),
+            meter: Meter::new(&flat),
+            epoch_meter: Meter::new(&flat),
             time: Duration::ZERO,
         };
         Ok(Self {
             settings,
             task,
             descent,
+            schedules,
             run,
             flat,
             step_times: Vec::new(),
@@ -151,36 +177,37 @@ impl<'a> UnderWay<'a> {
     /// Learns from one batch, and judges the network if that ends an epoch.
     pub fn step(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let (step, batches) = (self.run.step, self.task.batches());
-        let now = now(self.settings, self.run.method, step, batches);
+        let step = self.run.step;
         self.task.learn(step);
-        let step_time = self.descent.step(&mut self.task.parameters(), now)?;
+        let step_time = self
+            .descent
+            .step(&mut self.task.parameters(), self.schedules.at(step))?;
         self.step_times.push(step_time);
         self.run.step += 1;
-        self.follow();
-        if self.run.step.is_multiple_of(batches) {
+        self.follow()?;
+        if self.run.step.is_multiple_of(self.task.batches()) {
             let score = self.task.score();
             self.run.epochs.push(Epoch {
                 train_loss: score.train.loss,
                 test_loss: score.test.loss,
                 test_accuracy: score.test.accuracy,
-                q: self.run.epoch_oscillation.q(),
+                q: self.run.epoch_meter.q()?.ratio,
                 step_time: median(&mut self.step_times),
             });
             self.step_times.clear();
-            self.run.epoch_oscillation = Oscillation::new(&self.flat);
+            self.run.epoch_meter = Meter::new(&self.flat);
         }
         self.run.time += begin.elapsed();
         Ok(())
     }
 
-    fn follow(&mut self) {
+    fn follow(&mut self) -> anyhow::Result<()> {
         self.flat.clear();
         for parameter in self.task.parameters() {
             self.flat.extend_from_slice(&parameter.theta);
         }
-        self.run.oscillation.follow(&self.flat);
-        self.run.epoch_oscillation.follow(&self.flat);
+        self.run.meter.record(&self.flat)?;
+        self.run.epoch_meter.record(&self.flat)
     }
 }
 
@@ -188,14 +215,6 @@ impl<'a> UnderWay<'a> {
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-/// What the schedules decide for `step`, of which an epoch has `batches`.
-fn now(settings: &Settings, method: Method, step: u64, batches: u64) -> Now {
-    Now {
-        lr: settings.rate_at(method, step, settings.epochs * batches),
-        lambda: settings.lambda_at(step, batches),
-    }
 }
 
 fn flat(task: &mut dyn Task) -> Vec<f32> {

@@ -1,6 +1,8 @@
-use std::f64::consts::PI;
 use std::str::FromStr;
 
+use adarem_adapters::schedule::{
+    Cosine, Exponential, InverseSqrt, Linear, MultiStep, Schedule, lambda_per_epoch,
+};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +27,9 @@ pub struct Settings {
     /// Learning rates that differ from the methods' own; the last that fits counts.
     pub rates: Vec<Rate>,
     /// How the learning rate goes on from its start.
-    pub schedule: Schedule,
+    pub schedule: RateSchedule,
+    /// For how many epochs the rate rises to its start first.
+    pub warmup: u64,
     /// AdaRem's lambda at the start.
     pub lambda: f64,
     /// When lambda is multiplied by `lambda_decay`.
@@ -34,6 +38,8 @@ pub struct Settings {
     pub lambda_decay: f64,
     /// Weight decay of the weights, if not the rule's own default; biases and norms have none.
     pub weight_decay: Option<f64>,
+    /// The largest norm of the network's gradient; longer ones are cut to it.
+    pub clip: Option<f64>,
     /// What carries the steps out.
     pub device: Device,
 }
@@ -105,11 +111,13 @@ impl FromStr for Rate {
 
 /// How the learning rate goes on from its start. A pure function of the step: nothing to save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub enum Schedule {
+pub enum RateSchedule {
     /// Stays as it is.
     Constant,
     /// Falls to zero along half a cosine, as in the AdaRem paper's image classification.
     Cosine,
+    /// Falls to zero along a straight line.
+    Linear,
     /// A tenth from half of the epochs on, as in the AdaRem paper's language models.
     Step,
     /// Falls with the root of the step, as in the theory.
@@ -161,32 +169,52 @@ impl Settings {
             .map_or(method.rate(self.task), |rate| rate.lr)
     }
 
-    /// The learning rate of `method` at `step` of `steps`.
-    pub fn rate_at(&self, method: Method, step: u64, steps: u64) -> f64 {
+    /// The learning rate of `method` over all steps, of which an epoch has `batches`.
+    pub fn rates(&self, method: Method, batches: u64) -> Box<dyn Schedule> {
         let start = self.rate(method);
-        let gone = step as f64 / steps as f64;
+        let warmup = self.warmup * batches;
+        let steps = (self.epochs * batches).saturating_sub(warmup).max(1);
         match self.schedule {
-            Schedule::Constant => start,
-            Schedule::Cosine => start * 0.5 * (1.0 + libm::cos(PI * gone)),
-            Schedule::Step => {
-                if gone < 0.5 {
-                    start
-                } else {
-                    0.1 * start
+            RateSchedule::Constant => Box::new(start.warmed_up(warmup)),
+            RateSchedule::Cosine => Box::new(
+                Cosine {
+                    from: start,
+                    to: 0.0,
+                    steps,
                 }
+                .warmed_up(warmup),
+            ),
+            RateSchedule::Linear => Box::new(
+                Linear {
+                    from: start,
+                    to: 0.0,
+                    steps,
+                }
+                .warmed_up(warmup),
+            ),
+            RateSchedule::Step => {
+                let milestones = [steps / 2];
+                Box::new(
+                    MultiStep {
+                        start,
+                        factor: 0.1,
+                        milestones,
+                    }
+                    .warmed_up(warmup),
+                )
             }
-            Schedule::InverseSqrt => start / ((step + 1) as f64).sqrt(),
+            RateSchedule::InverseSqrt => Box::new(InverseSqrt { start }.warmed_up(warmup)),
         }
     }
 
-    /// Lambda at `step`, of which an epoch has `batches`.
-    pub fn lambda_at(&self, step: u64, batches: u64) -> f64 {
-        let times = match self.lambda_schedule {
-            LambdaSchedule::Epoch => step / batches,
-            LambdaSchedule::Step => step,
-            LambdaSchedule::Constant => 0,
-        };
-        self.lambda * libm::pow(self.lambda_decay, times as f64)
+    /// AdaRem's lambda over all steps, of which an epoch has `batches`.
+    pub fn lambdas(&self, batches: u64) -> Box<dyn Schedule> {
+        let (start, factor) = (self.lambda, self.lambda_decay);
+        match self.lambda_schedule {
+            LambdaSchedule::Epoch => Box::new(lambda_per_epoch(start, factor, batches)),
+            LambdaSchedule::Step => Box::new(Exponential { start, factor }),
+            LambdaSchedule::Constant => Box::new(start),
+        }
     }
 }
 
@@ -202,11 +230,13 @@ impl Settings {
             seed: 5,
             batch: 200,
             rates: Vec::new(),
-            schedule: Schedule::Cosine,
+            schedule: RateSchedule::Cosine,
+            warmup: 0,
             lambda: 0.999,
             lambda_schedule: LambdaSchedule::Epoch,
             lambda_decay: 0.999,
             weight_decay: Some(1e-4),
+            clip: None,
             device: Device::Cpu,
         }
     }
@@ -232,22 +262,44 @@ mod tests {
 
     #[test]
     fn schedules_start_at_the_rate_and_fall() {
+        let rates = vec!["0.5".parse().unwrap()];
         let mut settings = Settings {
-            rates: vec!["0.5".parse().unwrap()],
+            rates,
+            epochs: 10,
             ..Settings::brief()
         };
         let mut at = |schedule, step| {
             settings.schedule = schedule;
-            settings.rate_at(Method::SGD, step, 100)
+            settings.rates(Method::SGD, 10).at(step)
         };
-        for schedule in Schedule::value_variants() {
+        for schedule in RateSchedule::value_variants() {
             assert_eq!(at(*schedule, 0), 0.5);
+            assert!(at(*schedule, 99) > 0.0, "a rule refuses a rate of 0");
         }
-        assert_eq!(at(Schedule::Constant, 99), 0.5);
-        assert!((at(Schedule::Cosine, 50) - 0.25).abs() < 1e-15);
-        assert!(at(Schedule::Cosine, 99) > 0.0);
-        assert_eq!([49, 50].map(|step| at(Schedule::Step, step)), [0.5, 0.05]);
-        assert_eq!(at(Schedule::InverseSqrt, 3), 0.25);
+        assert_eq!(at(RateSchedule::Constant, 99), 0.5);
+        assert!((at(RateSchedule::Cosine, 50) - 0.25).abs() < 1e-15);
+        assert!((at(RateSchedule::Linear, 80) - 0.1).abs() < 1e-15);
+        assert_eq!(
+            [49, 50].map(|step| at(RateSchedule::Step, step)),
+            [0.5, 0.05]
+        );
+        assert_eq!(at(RateSchedule::InverseSqrt, 3), 0.25);
+    }
+
+    #[test]
+    fn a_warmed_up_rate_rises_first_and_ends_where_it_would() {
+        let settings = Settings {
+            warmup: 1,
+            epochs: 5,
+            ..Settings::brief()
+        };
+        let rates = settings.rates(Method::SGD, 10);
+        let start = Method::SGD.rate(TaskName::Digits);
+        assert_eq!(
+            [0, 9, 10].map(|step| rates.at(step)),
+            [0.1 * start, start, start]
+        );
+        assert!(rates.at(49) > 0.0 && rates.at(50) == 0.0);
     }
 
     #[test]
@@ -259,7 +311,7 @@ mod tests {
         };
         let mut at = |schedule| {
             settings.lambda_schedule = schedule;
-            [0, 9, 10].map(|step| settings.lambda_at(step, 10))
+            [0, 9, 10].map(|step| settings.lambdas(10).at(step))
         };
         assert_eq!(at(LambdaSchedule::Epoch), [0.8, 0.8, 0.4]);
         assert_eq!(at(LambdaSchedule::Step), [0.8, 0.8 / 512.0, 0.8 / 1024.0]);

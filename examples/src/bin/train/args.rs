@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
-use adarem_examples::train::{Device, LambdaSchedule, Method, Rate, Schedule, Settings, TaskName};
+use adarem_examples::train::{
+    Device, LambdaSchedule, Method, Rate, RateSchedule, Settings, TaskName,
+};
 use clap::{Args, Parser};
 
 /// Trains a small neural network on real data with several optimizers on equal terms: the same
@@ -66,7 +68,11 @@ pub struct RunArguments {
 
     /// How the learning rate goes on from its start [default: cosine]
     #[arg(long, value_enum)]
-    schedule: Option<Schedule>,
+    schedule: Option<RateSchedule>,
+
+    /// Let the learning rate rise to its start first, for so many epochs [default: 0]
+    #[arg(long, value_name = "N")]
+    warmup: Option<u64>,
 
     /// AdaRem's lambda at the start, in [0, 1) [default: 0.999]
     #[arg(long, value_name = "X")]
@@ -84,6 +90,10 @@ pub struct RunArguments {
     /// adamw and 0 for the others]
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
+
+    /// Cut the gradient of the whole network to this norm where it is longer
+    #[arg(long, value_name = "NORM", value_parser = parse_norm)]
+    clip: Option<f64>,
 
     /// What carries the steps out [default: cpu]
     #[arg(long, value_enum)]
@@ -113,6 +123,13 @@ fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_norm(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(norm) if norm > 0.0 && norm < f64::INFINITY => Ok(norm),
+        _ => Err("it must be a positive number".into()),
+    }
+}
+
 impl RunArguments {
     /// The settings, with the defaults of the task.
     ///
@@ -128,11 +145,13 @@ impl RunArguments {
             seed: self.seed.unwrap_or(0),
             batch: self.batch.unwrap_or(task.batch()),
             rates: self.rates.clone(),
-            schedule: self.schedule.unwrap_or(Schedule::Cosine),
+            schedule: self.schedule.unwrap_or(RateSchedule::Cosine),
+            warmup: self.warmup.unwrap_or(0),
             lambda: self.lambda.unwrap_or(0.999),
             lambda_schedule: self.lambda_schedule.unwrap_or(LambdaSchedule::Epoch),
             lambda_decay: self.lambda_decay.unwrap_or(0.999),
             weight_decay: self.weight_decay,
+            clip: self.clip,
             device: self.backend.unwrap_or(Device::Cpu),
         })
     }

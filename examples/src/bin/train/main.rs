@@ -116,7 +116,7 @@ fn run(race: &mut Race, file: Option<&Path>) -> anyhow::Result<Outcome> {
 fn show(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
     let runs = &race.finished;
     let time: Duration = runs.iter().map(|run| run.time).sum();
-    println!("\n{}", table(runs));
+    println!("\n{}", table(runs)?);
     println!(
         "Losses are means over whole sets. Q is path over displacement, 1 where no parameter ever \
          turned.\nus/step is the optimizer's median step; training took {:.1} s in all.",
@@ -133,7 +133,7 @@ fn show(race: &Race, arguments: &Arguments) -> anyhow::Result<()> {
         .collect();
     println!("Pictures: {}", names.join(", "));
     if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&json(race))?;
+        let text = serde_json::to_string_pretty(&json(race)?)?;
         std::fs::write(file, text + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
         println!("Results: {}", file.display());

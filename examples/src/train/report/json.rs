@@ -8,22 +8,25 @@ use crate::train::{Race, Run};
 /// 1), `q_ratio`, `q_mean`, `q_median`, `seconds`, `seconds_per_step`, `state_bytes`, `theta_crc32` (the
 /// same for the same bits in all parameters) and `epochs`, an array with the course of the losses, the
 /// accuracy and Q.
-pub fn json(race: &Race) -> Value {
+///
+/// # Errors
+/// If a run's meter was damaged.
+pub fn json(race: &Race) -> anyhow::Result<Value> {
     race.finished.iter().map(|run| of(race, run)).collect()
 }
 
-fn of(race: &Race, run: &Run) -> Value {
+fn of(race: &Race, run: &Run) -> anyhow::Result<Value> {
     let last = run.epochs.last();
-    let q = run.oscillation.q();
+    let q = run.meter.q()?;
     let epochs = run.epochs.iter().map(|epoch| {
         object!({
             "train_loss": epoch.train_loss,
             "test_loss": epoch.test_loss,
             "test_accuracy": epoch.test_accuracy,
-            "q_ratio": epoch.q.ratio,
+            "q_ratio": epoch.q,
         })
     });
-    object!({
+    Ok(object!({
         "optimizer": run.method.to_string(),
         "task": race.settings.task,
         "seed": race.settings.seed,
@@ -39,7 +42,7 @@ fn of(race: &Race, run: &Run) -> Value {
         "state_bytes": run.state_bytes,
         "theta_crc32": format!("{:08x}", theta_checksum(run)),
         "epochs": epochs.collect::<Value>(),
-    })
+    }))
 }
 
 fn theta_checksum(run: &Run) -> u32 {
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn every_run_has_its_numbers() {
         let race = crate::train::race::finished_brief();
-        let value = json(&race);
+        let value = json(&race).unwrap();
         let runs = value.as_array().unwrap();
         assert_eq!(runs.len(), 2);
         assert_eq!(runs[0]["optimizer"], "adarem");

@@ -50,7 +50,7 @@ impl Picture {
         match self {
             Picture::TrainLoss => epoch.train_loss,
             Picture::TestError => 100.0 * (1.0 - epoch.test_accuracy),
-            Picture::Q => epoch.q.ratio,
+            Picture::Q => epoch.q,
         }
     }
 }

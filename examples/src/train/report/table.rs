@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use crate::train::Run;
+use crate::train::{Epoch, Run};
 
 const HEADS: [&str; 8] = [
     "optimizer",
@@ -14,8 +14,16 @@ const HEADS: [&str; 8] = [
 ];
 
 /// One line for each run that has finished an epoch, under one line of headings.
-pub fn table(runs: &[Run]) -> String {
-    let rows: Vec<[String; 8]> = runs.iter().filter_map(row).collect();
+///
+/// # Errors
+/// If a run's meter was damaged.
+pub fn table(runs: &[Run]) -> anyhow::Result<String> {
+    let finished = runs
+        .iter()
+        .filter_map(|run| Some((run, run.epochs.last()?)));
+    let rows: Vec<[String; 8]> = finished
+        .map(|(run, last)| row(run, last))
+        .collect::<anyhow::Result<_>>()?;
     let width = |k: usize| {
         let cells = rows.iter().map(|row| row[k].chars().count());
         cells.fold(HEADS[k].len(), usize::max)
@@ -43,19 +51,18 @@ pub fn table(runs: &[Run]) -> String {
     for row in &rows {
         line(row.each_ref().map(String::as_str));
     }
-    table
+    Ok(table)
 }
 
-fn row(run: &Run) -> Option<[String; 8]> {
-    let last = run.epochs.last()?;
+fn row(run: &Run, last: &Epoch) -> anyhow::Result<[String; 8]> {
     let micros = run.step_time().as_secs_f64() * 1e6;
-    Some([
+    Ok([
         run.method.to_string(),
         run.lr.to_string(),
         loss(last.train_loss),
         loss(last.test_loss),
         format!("{:.2} %", 100.0 * last.test_accuracy),
-        format!("{:.2}", run.oscillation.q().ratio),
+        format!("{:.2}", run.meter.q()?.ratio),
         format!("{micros:.1}"),
         bytes(run.state_bytes),
     ])
@@ -91,7 +98,7 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let race = crate::train::race::finished_brief();
-        let table = table(&race.finished);
+        let table = table(&race.finished).unwrap();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 2 + race.finished.len());
         assert!(
