@@ -28,6 +28,16 @@ pub struct ClipValue<R> {
     pub limit: f64,
 }
 
+impl<R: Default> Default for ClipValue<R> {
+    /// A limit of 1.
+    fn default() -> Self {
+        ClipValue {
+            rule: R::default(),
+            limit: 1.0,
+        }
+    }
+}
+
 impl<R: Rule> Wraps for ClipValue<R> {
     const WRAPPER: &'static str = "clip_value";
     type Inner = R;
@@ -47,8 +57,7 @@ impl<R: Rule> Rule for ClipValue<R> {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("limit", self.limit)?;
-        self.rule.check()
+        self.check_at(0)
     }
 
     fn check_at(&self, t: u64) -> Result<(), Invalid> {
@@ -69,9 +78,10 @@ impl<R: Rule> Rule for ClipValue<R> {
 }
 
 impl<R: Tunable> Tunable for ClipValue<R> {
+    /// Those of the rule, and `value_limit`.
     fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
         self.rule.settings(visit);
-        visit("limit", Setting::Number(&mut self.limit));
+        visit("value_limit", Setting::Number(&mut self.limit));
     }
 }
 
@@ -117,6 +127,13 @@ impl<R> ClipNorm<R> {
     }
 }
 
+impl<R: Default> Default for ClipNorm<R> {
+    /// A limit of 1 on the global norm.
+    fn default() -> Self {
+        ClipNorm::global(R::default(), 1.0)
+    }
+}
+
 impl<R: Rule> Wraps for ClipNorm<R> {
     const WRAPPER: &'static str = "clip_norm";
     type Inner = R;
@@ -136,8 +153,7 @@ impl<R: Rule> Rule for ClipNorm<R> {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("limit", self.limit)?;
-        self.rule.check()
+        self.check_at(0)
     }
 
     fn check_at(&self, t: u64) -> Result<(), Invalid> {
@@ -164,9 +180,10 @@ impl<R: Rule> Rule for ClipNorm<R> {
 }
 
 impl<R: Tunable> Tunable for ClipNorm<R> {
+    /// Those of the rule, `norm_limit` and `norm_scope`.
     fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
         self.rule.settings(visit);
-        visit("limit", Setting::Number(&mut self.limit));
+        visit("norm_limit", Setting::Number(&mut self.limit));
         visit("norm_scope", Setting::Scope(&mut self.scope));
     }
 }

@@ -77,6 +77,12 @@ impl<R: Rule> Guarded<R> {
     }
 }
 
+impl<R: Rule + Default> Default for Guarded<R> {
+    fn default() -> Self {
+        Guarded::new(R::default(), NonFinite::default())
+    }
+}
+
 impl<R: Rule> Wraps for Guarded<R> {
     const WRAPPER: &'static str = "guarded";
     type Inner = R;

@@ -177,7 +177,7 @@ fn median(xs: &mut [f64]) -> f64 {
     }
 }
 
-fn equal(what: &'static str, expected: usize, got: usize) -> Result<(), Mismatch> {
+pub(crate) fn equal(what: &'static str, expected: usize, got: usize) -> Result<(), Mismatch> {
     if got == expected {
         Ok(())
     } else {

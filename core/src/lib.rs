@@ -10,6 +10,7 @@ pub mod fold;
 mod host;
 mod optimizer;
 pub mod plan;
+pub mod projection;
 mod real;
 mod rule;
 pub mod rules;

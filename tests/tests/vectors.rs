@@ -4,8 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use adarem_conformance::vectors::{
-    Case, OnHost, Outcome, STILL_TO_COME, Stage, folders, read_folder, replay,
+    Case, OnBackend, OnHost, Outcome, STILL_TO_COME, Stage, folders, read_folder, replay,
+    replay_all,
 };
+use adarem_cpu::Cpu;
 
 /// Replays all cases on `stage` and says how many there were, even where the test's output is captured.
 fn replay_every_folder(name: &str, stage: &mut impl Stage) {
@@ -43,6 +45,22 @@ fn host_f64_follows_every_trajectory() {
 #[test]
 fn host_f32_follows_every_trajectory() {
     replay_every_folder("Host f32", &mut OnHost::<f32>::default());
+}
+
+#[test]
+fn cpu_f64_follows_every_trajectory() {
+    replay_every_folder("cpu f64", &mut OnBackend(&mut Cpu::<f64>::new()));
+}
+
+#[test]
+fn cpu_f32_follows_every_trajectory() {
+    replay_every_folder("cpu f32", &mut OnBackend(&mut Cpu::<f32>::new()));
+}
+
+#[test]
+fn a_backend_replays_all_with_one_line() {
+    let agreed = replay_all(&mut Cpu::<f64>::with_threads(2));
+    assert!(agreed.is_ok_and(|agreed| agreed >= 27));
 }
 
 fn sgd() -> Case {
