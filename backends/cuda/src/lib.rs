@@ -1,1 +1,2 @@
-//! adarem optimizers on NVIDIA GPUs
+//! adarem optimizers on NVIDIA GPUs.
+pub mod ptx;
