@@ -5,6 +5,7 @@ use super::moments::Moments;
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
 
 /// Adam: steps by the average gradient over the root of the average squared gradient.
 ///
@@ -66,6 +67,16 @@ impl Rule for Adam {
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         step(self, false, t, e);
+    }
+}
+
+impl Tunable for Adam {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
     }
 }
 
@@ -148,6 +159,16 @@ impl Rule for AdamW {
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         step(&self.adam(), true, t, e);
+    }
+}
+
+impl Tunable for AdamW {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
     }
 }
 
@@ -252,6 +273,17 @@ impl Rule for AmsGrad {
                 ..x
             }
         });
+    }
+}
+
+impl Tunable for AmsGrad {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("decoupled", Setting::Flag(&mut self.decoupled));
     }
 }
 

@@ -6,6 +6,7 @@ use super::resilience::{Resilience, check_eps, inverse};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
 use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
 
 /// AdaRem: every coordinate's step is lengthened where the gradient agrees with its past average, and
 /// shortened where it does not.
@@ -114,5 +115,16 @@ impl Rule for AdaRem {
             )
         });
         e.carry::<0>(inverse(largest));
+    }
+}
+
+impl Tunable for AdaRem {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta", Setting::Number(&mut self.beta));
+        visit("lambda", Setting::Number(&mut self.lambda));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("scope", Setting::Scope(&mut self.scope));
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
 
 /// AdaRem-S: every tensor stays on its own sphere, for weights whose scale does not matter to the loss
 /// (those that a normalization follows).
@@ -183,5 +184,19 @@ impl Rule for AdaRemS {
         e.carry::<INVERSE_MAX>(inverse(largest));
         e.carry::<ALPHA>(if self.slr { alpha / scale } else { alpha });
         e.carry::<RADIUS>(radius);
+    }
+}
+
+impl Tunable for AdaRemS {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta", Setting::Number(&mut self.beta));
+        visit("lambda", Setting::Number(&mut self.lambda));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("radius", Setting::Optional(&mut self.radius));
+        visit("slr", Setting::Flag(&mut self.slr));
+        visit("scope", Setting::Scope(&mut self.scope));
+        visit("sphere", Setting::Scope(&mut self.sphere));
     }
 }

@@ -3,6 +3,7 @@
 use super::decay::Shrink;
 use crate::error::{Invalid, ensure, fraction, non_negative, positive};
 use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
 
 /// Stochastic gradient descent.
 ///
@@ -56,6 +57,14 @@ impl Rule for Sgd {
                 ..x
             }
         });
+    }
+}
+
+impl Tunable for Sgd {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("decoupled", Setting::Flag(&mut self.decoupled));
     }
 }
 
@@ -139,5 +148,16 @@ impl Rule for SgdM {
                 ..x
             }
         });
+    }
+}
+
+impl Tunable for SgdM {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("momentum", Setting::Number(&mut self.momentum));
+        visit("dampening", Setting::Number(&mut self.dampening));
+        visit("nesterov", Setting::Flag(&mut self.nesterov));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("decoupled", Setting::Flag(&mut self.decoupled));
     }
 }
