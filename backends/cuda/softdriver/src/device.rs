@@ -49,6 +49,13 @@ pub(crate) enum HostBytes {
     Pinned(usize, usize),
 }
 
+/// A mistake planted into every text that is loaded: the first `from` becomes `to`.
+pub(crate) struct Mutation {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) applied: bool,
+}
+
 /// Work of a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
@@ -118,6 +125,7 @@ pub(crate) struct Device {
     pub(crate) launches: u64,
     pub(crate) order: Order,
     pub(crate) fail_next_launch: bool,
+    pub(crate) mutation: Option<Mutation>,
     /// After a kernel failed every call is answered with its code.
     pub(crate) sticky: Option<Code>,
     next_handle: usize,
@@ -147,6 +155,7 @@ impl Device {
             launches: 0,
             order: Order::Forward,
             fail_next_launch: false,
+            mutation: None,
             sticky: None,
             next_handle: (ordinal + 1) * HANDLES,
             next_block: 1,
@@ -170,8 +179,12 @@ impl Device {
         self.note(Fault::new(code, why.to_owned()))
     }
 
-    pub(crate) fn load(&mut self, text: &str) -> Result<usize, parse::Refusal> {
-        let kernels = parse::module(text)?.into_iter().map(Arc::new).collect();
+    pub(crate) fn load(&mut self, mut text: String) -> Result<usize, parse::Refusal> {
+        if let Some(Mutation { from, to, applied }) = &mut self.mutation {
+            *applied |= text.contains(from.as_str());
+            text = text.replacen(from.as_str(), to, 1);
+        }
+        let kernels = parse::module(&text)?.into_iter().map(Arc::new).collect();
         let handle = self.handle();
         self.modules.insert(handle, kernels);
         Ok(handle)

@@ -5,7 +5,7 @@
 
 use crate::device::{self, Command, DEFAULT_STREAM, Device, Event, HANDLES, HostBytes, Stream};
 use adarem_cuda_shim::{Code, Entries};
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use cust_raw::*;
 use std::alloc::Layout;
@@ -21,7 +21,11 @@ type Answer = Result<(), Code>;
 static IS_INITIALIZED: AtomicBool = AtomicBool::new(false);
 static CONTEXTS: AtomicUsize = AtomicUsize::new(0);
 
-thread_local!(static CURRENT: Cell<usize> = const { Cell::new(0) });
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+    /// The contexts below the current one.
+    static BELOW: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
 
 fn code(answer: Answer) -> Code {
     answer.err().unwrap_or(OK)
@@ -168,6 +172,19 @@ unsafe extern "C" fn context_set(context: CUcontext) -> Code {
     OK
 }
 
+unsafe extern "C" fn context_push(context: CUcontext) -> Code {
+    BELOW.with_borrow_mut(|below| below.push(CURRENT.replace(context as usize)));
+    OK
+}
+
+unsafe extern "C" fn context_pop(context: *mut CUcontext) -> Code {
+    let Some(below) = BELOW.with_borrow_mut(Vec::pop) else {
+        return CUresult::CUDA_ERROR_INVALID_CONTEXT as Code;
+    };
+    // SAFETY: see the head of this file.
+    code(unsafe { put(context, CURRENT.replace(below) as CUcontext) })
+}
+
 unsafe extern "C" fn context_get(context: *mut CUcontext) -> Code {
     // SAFETY: see the head of this file.
     code(unsafe { put(context, CURRENT.get() as CUcontext) })
@@ -194,7 +211,7 @@ unsafe extern "C" fn module_load(
     outside_capture("cuModuleLoadDataEx", |device| {
         // SAFETY: see the head of this file.
         let text = unsafe { CStr::from_ptr(image.cast()) }.to_string_lossy();
-        match device.load(&text) {
+        match device.load(text.into_owned()) {
             // SAFETY: see the head of this file.
             Ok(handle) => unsafe { put(module, handle as CUmodule) },
             Err(refusal) => {
@@ -730,6 +747,8 @@ pub(crate) fn entries() -> Entries {
         cuDevicePrimaryCtxRelease_v2: Some(primary_release),
         cuCtxCreate_v2: Some(context_create),
         cuCtxDestroy_v2: Some(context_destroy),
+        cuCtxPushCurrent_v2: Some(context_push),
+        cuCtxPopCurrent_v2: Some(context_pop),
         cuCtxSetCurrent: Some(context_set),
         cuCtxGetCurrent: Some(context_get),
         cuCtxGetDevice: Some(context_device),

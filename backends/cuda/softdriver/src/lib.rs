@@ -137,6 +137,28 @@ impl Machine {
         device::with(self.ordinal, |device| device.memory.allocations())
     }
 
+    /// Plants a mistake: in every text loaded from now on, the first `from` becomes `to`. What a test does not notice then,
+    /// it does not test.
+    pub fn plant(&self, from: &str, to: &str) {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let mutation = device::Mutation {
+            from,
+            to,
+            applied: false,
+        };
+        device::with(self.ordinal, |device| device.mutation = Some(mutation));
+    }
+
+    /// Whether a text was loaded that had what [`plant`](Self::plant) replaces.
+    pub fn was_planted(&self) -> bool {
+        device::with(self.ordinal, |device| {
+            device
+                .mutation
+                .as_ref()
+                .is_some_and(|mutation| mutation.applied)
+        })
+    }
+
     /// Makes the next launch fail as an unlucky one on hardware would: found at the next call that waits, and then for
     /// every call of the device.
     pub fn fail_next_launch(&self) {
