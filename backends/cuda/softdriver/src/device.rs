@@ -129,7 +129,7 @@ pub(crate) struct Device {
     /// After a kernel failed every call is answered with its code.
     pub(crate) sticky: Option<Code>,
     next_handle: usize,
-    next_block: u64,
+    next_block: u32,
 }
 
 /// The handle of the stream that every context has.
@@ -280,7 +280,7 @@ impl Device {
                     return Err(Fault::other("this launch was asked to fail".into()));
                 }
                 let first_block = self.next_block;
-                self.next_block += u64::from(blocks);
+                self.next_block += blocks;
                 let (parameters, order) = (parameters.as_slice(), self.order);
                 let kernel = &*kernel;
                 Launch {

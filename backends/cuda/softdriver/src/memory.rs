@@ -14,13 +14,13 @@ const WORD: usize = 4;
 /// Who last wrote a word.
 #[derive(Clone, Copy, Default)]
 struct Mark {
-    is_set: bool,
     /// Number of the block, counted over all launches from 1; 0 for the host and for atomics.
-    block: u64,
-    thread: u32,
+    block: u32,
     /// Barriers and fences its block had passed.
     barriers: u32,
     fences: u32,
+    thread: u16,
+    is_set: bool,
 }
 
 struct Allocation {
@@ -43,14 +43,14 @@ pub(crate) struct Memory {
 /// The thread that reads or writes, and what its block may rely on.
 #[derive(Clone, Copy)]
 pub(crate) struct Accessor<'a> {
-    pub(crate) block: u64,
-    pub(crate) thread: u32,
+    pub(crate) block: u32,
+    pub(crate) thread: u16,
     pub(crate) barriers: u32,
     pub(crate) fences: u32,
     /// An atomic and then a fence have been passed: what earlier blocks published may be read.
     pub(crate) has_acquired: bool,
     /// The first block of this launch.
-    pub(crate) first_block: u64,
+    pub(crate) first_block: u32,
     /// Of each block of this launch, fences passed before its last atomic: writes before them are published.
     pub(crate) published: &'a [u32],
 }

@@ -51,7 +51,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) parameters: &'a [u8],
     pub(crate) order: Order,
     /// Number of its first block, counted over all launches.
-    pub(crate) first_block: u64,
+    pub(crate) first_block: u32,
 }
 
 impl Launch<'_> {
@@ -533,8 +533,8 @@ impl<'a> Block<'a> {
 
     fn accessor<'p>(&self, thread: usize, published: &'p [u32]) -> Accessor<'p> {
         Accessor {
-            block: self.launch.first_block + u64::from(self.index),
-            thread: thread as u32,
+            block: self.launch.first_block + self.index,
+            thread: thread as u16,
             barriers: self.barriers,
             fences: self.fences,
             has_acquired: self.has_acquired,
