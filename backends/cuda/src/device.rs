@@ -9,6 +9,7 @@ use crate::Error;
 use crate::ptx::{Grid, Program, THREADS};
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::ptr;
+use cust::context::ContextHandle;
 use cust::sys::{self, CUresult};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -24,8 +25,8 @@ const LOG_BYTES: usize = 8192;
 pub(crate) struct Device {
     context: sys::CUcontext,
     stream: sys::CUstream,
-    /// Fields drop in order: the stream before its context.
-    _owned: Option<(cust::stream::Stream, cust::context::Context)>,
+    /// What is destroyed with this.
+    owned: Option<(cust::stream::Stream, cust::context::Context)>,
 }
 
 // SAFETY: contexts and streams may be used from any thread; each call pushes the context on the thread it is made on.
@@ -47,18 +48,24 @@ impl Device {
         }
         let device = cust::device::Device::get_device(ordinal)
             .map_err(|error| of_cust("cuDeviceGet", error))?;
+        let mut current = ptr::null_mut();
+        // SAFETY: the result can be written.
+        check("cuCtxGetCurrent", unsafe {
+            sys::cuCtxGetCurrent(&mut current)
+        })?;
+        // Makes the context current, too.
         let context = cust::context::Context::new(device)
             .map_err(|error| of_cust("cuDevicePrimaryCtxRetain", error))?;
-        let raw = cust::context::ContextHandle::get_inner(&context);
-        let entered = Entered::push(raw)?;
-        let flags = cust::stream::StreamFlags::NON_BLOCKING;
-        let stream = cust::stream::Stream::new(flags, None)
-            .map_err(|error| of_cust("cuStreamCreateWithPriority", error))?;
-        drop(entered);
+        let stream = cust::stream::Stream::new(cust::stream::StreamFlags::NON_BLOCKING, None)
+            .map_err(|error| of_cust("cuStreamCreateWithPriority", error));
+        // SAFETY: what was current before is alive, or null.
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(current) })?;
+        let stream = stream?;
+        let raw = (context.get_inner(), stream.as_inner());
         Ok(Arc::new(Self {
-            context: raw,
-            stream: stream.as_inner(),
-            _owned: Some((stream, context)),
+            context: raw.0,
+            stream: raw.1,
+            owned: Some((stream, context)),
         }))
     }
 
@@ -74,7 +81,7 @@ impl Device {
         Ok(Arc::new(Self {
             context: context.cast(),
             stream: stream.cast(),
-            _owned: None,
+            owned: None,
         }))
     }
 
@@ -176,6 +183,16 @@ impl Device {
         // SAFETY: by the caller's promise.
         let answer = unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) };
         check("cuMemcpyDtoDAsync", answer)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Some((stream, _context)) = self.owned.take() {
+            // Destroyed in its context, which is released after it. Nobody is left to be told of an error.
+            let _entered = self.enter();
+            drop(stream);
+        }
     }
 }
 

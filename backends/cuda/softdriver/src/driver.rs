@@ -714,23 +714,38 @@ unsafe extern "C" fn launch(
     })
 }
 
-unsafe extern "C" fn error_name(_error: Code, text: *mut *const c_char) -> Code {
+/// The codes that this driver answers with, by name and in words.
+fn described(error: Code) -> (&'static CStr, &'static CStr) {
+    match error {
+        1 => (c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
+        2 => (c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
+        100 => (
+            c"CUDA_ERROR_NO_DEVICE",
+            c"no CUDA-capable device is detected",
+        ),
+        218 => (c"CUDA_ERROR_INVALID_PTX", c"a PTX JIT compilation failed"),
+        700 => (
+            c"CUDA_ERROR_ILLEGAL_ADDRESS",
+            c"an illegal memory access was encountered",
+        ),
+        716 => (c"CUDA_ERROR_MISALIGNED_ADDRESS", c"misaligned address"),
+        719 => (c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+        900 => (
+            c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+            c"operation not permitted when stream is capturing",
+        ),
+        _ => (c"CUDA_ERROR", c"another error of the software driver"),
+    }
+}
+
+unsafe extern "C" fn error_name(error: Code, text: *mut *const c_char) -> Code {
     // SAFETY: see the head of this file.
-    code(unsafe { put(text, c"CUDA_ERROR".as_ptr()) })
+    code(unsafe { put(text, described(error).0.as_ptr()) })
 }
 
 unsafe extern "C" fn error_string(error: Code, text: *mut *const c_char) -> Code {
-    let words = match error {
-        2 => c"out of memory",
-        100 => c"no CUDA-capable device is detected",
-        218 => c"a PTX JIT compilation failed",
-        700 => c"an illegal memory access was encountered",
-        716 => c"misaligned address",
-        719 => c"unspecified launch failure",
-        _ => c"an error of the software driver",
-    };
     // SAFETY: see the head of this file.
-    code(unsafe { put(text, words.as_ptr()) })
+    code(unsafe { put(text, described(error).1.as_ptr()) })
 }
 
 /// What the driver has. Everything else is answered as a symbol that does not exist.
