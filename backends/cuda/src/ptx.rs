@@ -37,6 +37,10 @@ use pass::Kernel;
 /// Threads of a block. Each has four of the [`WIDTH`](adarem::WIDTH) accumulators.
 pub const THREADS: u32 = 128;
 
+/// Blocks that a multiprocessor must have room for. Asked for more, or for nothing, the compiler saves registers until some
+/// kernels in `f64` spill; with these, none does, and there are loads enough under way to keep the memory busy.
+pub(crate) const RESIDENT_BLOCKS: u32 = 4;
+
 /// How the end of a pass is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {

@@ -12,32 +12,39 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{Dtype, Scope, Tunable};
+use adarem::{Dtype, Tunable};
 use adarem_cuda::ptx::{Form, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const GENERATIONS: [u32; 9] = [70, 72, 75, 80, 86, 87, 89, 90, 100];
-/// The assembler of CUDA 13 has dropped those before.
-const OLDEST_OF_13: u32 = 75;
+const GENERATIONS: &[u32] = &[70, 72, 75, 80, 86, 87, 89, 90, 100];
+/// Of them those that the assembler of CUDA 13 is asked for; it has dropped the ones before.
+const GENERATIONS_OF_13: &[u32] = &[75, 90, 100];
 
 struct Assembler {
     program: PathBuf,
-    oldest: u32,
+    generations: &'static [u32],
 }
 
 fn assemblers() -> Vec<Assembler> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("ptxas");
-    let named = env::var_os("ADAREM_PTXAS").map(|program| (PathBuf::from(program), 0));
+    let named = env::var_os("ADAREM_PTXAS").map(|program| (PathBuf::from(program), GENERATIONS));
     let cached = [
-        (cache.join("cu12/nvidia/cuda_nvcc/bin/ptxas"), 0),
-        (cache.join("cu13/nvidia/cu13/bin/ptxas"), OLDEST_OF_13),
+        (cache.join("cu12/nvidia/cuda_nvcc/bin/ptxas"), GENERATIONS),
+        (cache.join("cu13/nvidia/cu13/bin/ptxas"), GENERATIONS_OF_13),
     ];
-    let found = named.into_iter().chain(cached).filter(|(program, _)| program.exists());
-    found.map(|(program, oldest)| Assembler { program, oldest }).collect()
+    let found = named
+        .into_iter()
+        .chain(cached)
+        .filter(|(program, _)| program.exists());
+    found
+        .map(|(program, generations)| Assembler {
+            program,
+            generations,
+        })
+        .collect()
 }
 
 /// Every kernel of every rule, by name: with tensors' folds and with the group's, in the first step and in later ones.
@@ -52,8 +59,7 @@ impl EachRule for Programs {
             rules.push(("_decayed", decayed));
         }
         let mut joint = R::default();
-        let group = f64::from(u8::from(Scope::Group != Scope::Tensor));
-        if joint.set("scope", group) | joint.set("sphere", group) {
+        if joint.set("scope", 1.0) | joint.set("sphere", 1.0) {
             rules.push(("_group", joint));
         }
         let mut damped = R::default();
@@ -81,22 +87,32 @@ impl EachRule for Programs {
 /// When the assembler refuses a kernel, or one spills.
 fn registers(assembler: &Path, name: &str, text: &Path, generation: u32) -> u32 {
     let run = Command::new(assembler)
-        .args(["--verbose", "--warning-as-error", "--gpu-name", &format!("sm_{generation}")])
+        .args([
+            "--verbose",
+            "--warning-as-error",
+            "--gpu-name",
+            &format!("sm_{generation}"),
+        ])
         .args(["--output-file", "/dev/null"])
         .arg(text)
         .output()
         .expect("the assembler can be started");
-    let said = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    let said =
+        String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{name} for sm_{generation}: {said}");
     let number = |line: &str, after: &str| -> Option<u32> {
         let rest = &line[line.find(after)? + after.len()..];
         rest.trim_start().split(' ').next()?.parse().ok()
     };
     for line in said.lines().filter(|line| line.contains("spill stores")) {
-        assert!(line.contains(" 0 bytes spill stores, 0 bytes spill loads"), "{name}: {line}");
+        assert!(
+            line.contains(" 0 bytes spill stores, 0 bytes spill loads"),
+            "{name}: {line}"
+        );
     }
     let all = said.lines().filter_map(|line| number(line, "Used"));
-    all.max().unwrap_or_else(|| panic!("{name}: no register count in {said}"))
+    all.max()
+        .unwrap_or_else(|| panic!("{name}: no register count in {said}"))
 }
 
 #[test]
@@ -105,28 +121,68 @@ fn every_rule_assembles_for_every_generation_without_spills() {
     if assemblers.is_empty() {
         let required = env::var("ADAREM_REQUIRE_PTXAS").is_ok_and(|value| value == "1");
         assert!(!required, "no ptxas was found, and ADAREM_REQUIRE_PTXAS=1");
-        println!("SKIPPED: no ptxas was found, nothing was assembled; this file's head says how to get one");
+        println!(
+            "SKIPPED: no ptxas was found, nothing was assembled; this file's head says how to get one"
+        );
         return;
     }
     let mut programs = Programs::default();
     for_each(&mut programs);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for assembler in assemblers {
-        let generations: Vec<u32> =
-            GENERATIONS.into_iter().filter(|generation| *generation >= assembler.oldest).collect();
-        let mut table = format!("registers a thread, {}\n\n| kernels |", assembler.program.display());
-        generations.iter().for_each(|generation| write!(table, " sm_{generation} |").unwrap());
-        write!(table, "\n|---|{}\n", "--:|".repeat(generations.len())).unwrap();
-        for (name, text) in &programs.0 {
+    for Assembler {
+        program,
+        generations,
+    } in assemblers
+    {
+        let rows = in_parallel(&programs.0, |name, text| {
             let file = folder.join(format!("{name}.ptx"));
             std::fs::write(&file, text).unwrap();
-            write!(table, "| {name} |").unwrap();
-            for generation in &generations {
-                let count = registers(&assembler.program, name, &file, *generation);
-                write!(table, " {count} |").unwrap();
-            }
-            table.push('\n');
+            let counts = generations
+                .iter()
+                .map(|generation| registers(&program, name, &file, *generation));
+            counts.collect::<Vec<u32>>()
+        });
+        println!("registers a thread, {}\n", program.display());
+        let heads: Vec<String> = generations
+            .iter()
+            .map(|generation| format!("sm_{generation}"))
+            .collect();
+        println!(
+            "| kernels | {} |\n|---|{}",
+            heads.join(" | "),
+            "--:|".repeat(heads.len())
+        );
+        for (name, counts) in programs.0.keys().zip(rows) {
+            let counts: Vec<String> = counts.iter().map(u32::to_string).collect();
+            println!("| {name} | {} |", counts.join(" | "));
         }
-        println!("{table}");
+        println!();
     }
+}
+
+/// `f` of every entry, in order, on all processors.
+fn in_parallel<R: Send>(
+    entries: &BTreeMap<String, String>,
+    f: impl Fn(&str, &str) -> R + Sync,
+) -> Vec<R> {
+    let entries: Vec<_> = entries.iter().collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = entries.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let f = &f;
+        let mut threads = Vec::new();
+        for share in entries.chunks(share) {
+            let work = move || {
+                share
+                    .iter()
+                    .map(|(name, text)| f(name, text))
+                    .collect::<Vec<R>>()
+            };
+            threads.push(scope.spawn(work));
+        }
+        let results = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no kernel is refused"));
+        results.flatten().collect()
+    })
 }

@@ -174,8 +174,13 @@ impl Reader {
         }
         let mut max_threads = None;
         while self.peek() != "{" {
-            self.expect(".maxntid")?;
-            max_threads = Some(self.whole_number()? as u32);
+            if self.takes(".minnctapersm") {
+                // For the compiler's choice of registers.
+                self.whole_number()?;
+            } else {
+                self.expect(".maxntid")?;
+                max_threads = Some(self.whole_number()? as u32);
+            }
         }
         self.expect("{")?;
         let code = self.body(&mut scope)?;

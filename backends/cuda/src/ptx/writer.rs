@@ -226,13 +226,13 @@ impl Writer {
             ..
         } = &self;
         let real = self.real_type();
-        let threads = super::THREADS;
+        let (threads, resident) = (super::THREADS, super::RESIDENT_BLOCKS);
         let list: Vec<String> = parameters
             .iter()
             .map(|(name, kind)| format!("    .param .{kind} {name}"))
             .collect();
         let mut text = format!(
-            "\n.visible .entry {name}(\n{}\n)\n.maxntid {threads}\n{{\n",
+            "\n.visible .entry {name}(\n{}\n)\n.maxntid {threads}\n.minnctapersm {resident}\n{{\n",
             list.join(",\n")
         );
         for (kind, letter, count) in [
