@@ -219,8 +219,8 @@ impl<T: Element> Backend for Cuda<T> {
     }
 
     fn write(&mut self, to: &mut Tensor<T>, at: usize, from: &[T]) -> Result<(), Error> {
-        let room = to.len().saturating_sub(at);
-        fits("from", room, from.len(), from.len() <= room)?;
+        let end = at.saturating_add(from.len());
+        fits("from", to.len(), end, end <= to.len())?;
         let address = to.address() + (at * size_of::<T>()) as u64;
         // SAFETY: floats are bytes without gaps; the tensor is what it says: see `Tensor::from_raw`.
         unsafe {
@@ -230,8 +230,8 @@ impl<T: Element> Backend for Cuda<T> {
     }
 
     fn read(&mut self, from: &Tensor<T>, at: usize, to: &mut [T]) -> Result<(), Error> {
-        let held = from.len().saturating_sub(at);
-        fits("to", held, to.len(), to.len() <= held)?;
+        let end = at.saturating_add(to.len());
+        fits("to", from.len(), end, end <= from.len())?;
         let address = from.address() + (at * size_of::<T>()) as u64;
         // SAFETY: any bytes are a float; the tensor is what it says: see `Tensor::from_raw`.
         unsafe {
