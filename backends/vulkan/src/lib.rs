@@ -1,1 +1,13 @@
-//! adarem optimizers as Vulkan compute kernels
+//! The optimizers of `adarem` as Vulkan compute kernels.
+
+mod asm;
+mod context;
+mod error;
+mod exact;
+mod memory;
+pub mod spirv;
+
+pub use context::{Choice, Context, Enabled, Floats, Limits};
+pub use error::Error;
+pub use memory::Tensor;
+pub use spirv::Division;
