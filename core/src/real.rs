@@ -1,0 +1,201 @@
+//! [`Real`]: the numbers a rule is written over, and [`Element`]: the numbers a tensor holds.
+//!
+//! A rule sees only these operations. Run over `f32` or `f64` they compute; run over the numbers of a
+//! [trace](crate::trace) they write themselves down. Each one is defined to the bit, so that host, SIMD
+//! unit and GPU agree: nothing is fused, nothing is reassociated, subnormal numbers are kept. Where a
+//! result is NaN, its sign and payload do not count.
+
+use core::fmt::{Debug, Display};
+use core::ops::{Add, Div, Mul, Neg, Sub};
+
+use num_traits::Float;
+
+/// A number that a rule computes with: a float, or a node of a trace.
+///
+/// There is no `PartialOrd`: a rule never branches on a coordinate, it [selects](Real::select), because
+/// on a GPU all coordinates run the same instructions.
+///
+/// ```
+/// use adarem::Real;
+///
+/// // A rule's own helper: the sign of x, with 0 for 0.
+/// fn sign<R: Real>(x: R) -> R {
+///     let zero = R::lit(0.0);
+///     let negative = R::select(x.lt(zero), R::lit(-1.0), zero);
+///     R::select(zero.lt(x), R::lit(1.0), negative)
+/// }
+/// assert_eq!(sign(-2.5f32), -1.0);
+/// assert_eq!(sign(0.0f64), 0.0);
+/// ```
+pub trait Real:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The outcome of a comparison, to [`select`](Self::select) by.
+    type Mask: Copy;
+
+    /// The constant `x`, rounded once to this type.
+    fn lit(x: f64) -> Self;
+
+    /// The magnitude: the sign bit cleared.
+    fn abs(self) -> Self;
+
+    /// The correctly rounded square root; NaN below zero.
+    fn sqrt(self) -> Self;
+
+    /// The larger of the two; a NaN loses. Of two zeros, `self`.
+    fn max(self, other: Self) -> Self;
+
+    /// `self` with its sign bit XOR the sign bit of `of`: exact, and without a case for `sign(0)`.
+    fn xor_sign(self, of: Self) -> Self;
+
+    /// Whether `self < other`; false where either is NaN.
+    fn lt(self, other: Self) -> Self::Mask;
+
+    /// `yes` where the mask holds, else `no`.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+}
+
+impl<T: Float> Real for T {
+    type Mask = bool;
+
+    #[inline(always)]
+    fn lit(x: f64) -> T {
+        // Never `None` for a float; NaN stands for a float type that cannot hold any f64.
+        T::from(x).unwrap_or_else(T::nan)
+    }
+
+    #[inline(always)]
+    fn abs(self) -> T {
+        Float::abs(self)
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> T {
+        Float::sqrt(self)
+    }
+
+    #[inline(always)]
+    fn max(self, other: T) -> T {
+        if self < other || self.is_nan() {
+            other
+        } else {
+            self
+        }
+    }
+
+    #[inline(always)]
+    fn xor_sign(self, of: T) -> T {
+        if of.is_sign_negative() { -self } else { self }
+    }
+
+    #[inline(always)]
+    fn lt(self, other: T) -> bool {
+        self < other
+    }
+
+    #[inline(always)]
+    fn select(mask: bool, yes: T, no: T) -> T {
+        if mask { yes } else { no }
+    }
+}
+
+/// A number type that tensors hold: `f32` or `f64`.
+///
+/// ```
+/// use adarem::{Dtype, Element};
+///
+/// assert_eq!(f32::DTYPE, Dtype::F32);
+/// assert_eq!(f64::DTYPE.bytes(), 8);
+/// assert_eq!(f32::from_le(f32::to_le(0.1)), 0.1);
+/// ```
+pub trait Element: Float + Default + Debug + Display + Send + Sync + 'static {
+    /// Which type this is, for data that outlives the program.
+    const DTYPE: Dtype;
+
+    /// The bits, least significant byte first, in the low [`Dtype::bytes`] bytes.
+    fn to_le(self) -> u64;
+
+    /// The number of these bits; what lies above [`Dtype::bytes`] bytes is ignored.
+    fn from_le(bits: u64) -> Self;
+}
+
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    #[inline]
+    fn to_le(self) -> u64 {
+        u64::from(self.to_bits())
+    }
+
+    #[inline]
+    fn from_le(bits: u64) -> f32 {
+        f32::from_bits(bits as u32)
+    }
+}
+
+impl Element for f64 {
+    const DTYPE: Dtype = Dtype::F64;
+
+    #[inline]
+    fn to_le(self) -> u64 {
+        self.to_bits()
+    }
+
+    #[inline]
+    fn from_le(bits: u64) -> f64 {
+        f64::from_bits(bits)
+    }
+}
+
+/// The name of a number type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary64.
+    F64,
+}
+
+impl Dtype {
+    /// Bytes a number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F64 => 8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    #[test]
+    fn a_nan_loses_a_maximum() {
+        assert_eq!(Real::max(f32::NAN, 1.0), 1.0);
+        assert_eq!(Real::max(1.0, f32::NAN), 1.0);
+        assert_eq!(Real::max(-0.0f32, 0.0).to_bits(), (-0.0f32).to_bits());
+    }
+
+    #[test]
+    fn xor_sign_works_on_zeros_and_infinities() {
+        for x in [0.0f32, 1.5, f32::INFINITY, f32::MIN_POSITIVE] {
+            assert_eq!(x.xor_sign(-0.0).to_bits(), (-x).to_bits());
+            assert_eq!((-x).xor_sign(-2.0).to_bits(), x.to_bits());
+            assert_eq!(x.xor_sign(0.0).to_bits(), x.to_bits());
+        }
+    }
+
+    #[test]
+    fn a_literal_is_rounded_once() {
+        assert_eq!(<f32 as Real>::lit(0.1), 0.1f32);
+        assert_eq!(<f32 as Real>::lit(1e300), f32::INFINITY);
+        assert!(<f32 as Real>::lit(f64::NAN).is_nan());
+    }
+}

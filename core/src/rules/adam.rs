@@ -1,0 +1,341 @@
+//! Adam and its nearest kin: AdamW decays theta itself, AMSGrad never forgets the largest second moment.
+
+use super::decay::Shrink;
+use super::moments::Moments;
+use crate::error::{Invalid, fraction, non_negative, positive};
+use crate::real::Real;
+use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
+
+/// Adam: steps by the average gradient over the root of the average squared gradient.
+///
+/// ```text
+/// input: lr, beta1, beta2, eps, weight_decay; theta_0
+/// initialize: m = 0, v = 0
+/// for t = 1, 2, ..
+///   g = gradient at theta + weight_decay theta
+///   m = beta1 m + (1 - beta1) g
+///   v = beta2 v + (1 - beta2) g^2
+///   theta = theta - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+/// ```
+///
+/// Source: Kingma and Ba, "Adam" (2015), with the eps of `torch.optim.Adam`: beside the corrected root.
+/// burn's default eps is 1e-5.
+///
+/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a gradient
+/// that was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN
+/// stays in its lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Learning rate; positive, no upper bound. Default 1e-3.
+    pub lr: f64,
+    /// Decay of the first moment m, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay of the second moment v, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// Least denominator, in units of gradient; at least 0. Default 1e-8.
+    pub eps: f64,
+    /// L2 weight decay, joined to the gradient; at least 0. Default 0.
+    pub weight_decay: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Adam {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Rule for Adam {
+    const NAME: &'static str = "adam";
+    const SLOTS: usize = 2;
+    const CARRIED: usize = 0;
+
+    fn slot(&self, k: usize) -> Slot {
+        Slot::zero(NAMES[k.min(1)])
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check(self)
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        step(self, false, t, e);
+    }
+}
+
+impl Tunable for Adam {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+    }
+}
+
+/// AdamW: Adam, with the weight decay on theta itself.
+///
+/// ```text
+/// for t = 1, 2, ..
+///   theta = theta - lr weight_decay theta
+///   theta = the step of Adam with the undecayed gradient
+/// ```
+///
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), in the form of
+/// `torch.optim.AdamW`: the decay is multiplied by lr. The paper's own form multiplies it by the schedule alone.
+/// State, cost and special values as [`Adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate; positive, no upper bound. Default 1e-3.
+    pub lr: f64,
+    /// Decay of the first moment m, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay of the second moment v, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// Least denominator, in units of gradient; at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Decoupled weight decay per unit of lr; at least 0. Default 1e-2.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        let Adam {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            ..
+        } = Adam::default();
+        AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay: 1e-2,
+        }
+    }
+}
+
+impl AdamW {
+    fn adam(&self) -> Adam {
+        let AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        } = *self;
+        Adam {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        }
+    }
+}
+
+impl Rule for AdamW {
+    const NAME: &'static str = "adamw";
+    const SLOTS: usize = 2;
+    const CARRIED: usize = 0;
+
+    fn slot(&self, k: usize) -> Slot {
+        Slot::zero(NAMES[k.min(1)])
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check(&self.adam())
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        step(&self.adam(), true, t, e);
+    }
+}
+
+impl Tunable for AdamW {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+    }
+}
+
+/// AMSGrad: Adam, divided by the largest second moment so far.
+///
+/// ```text
+/// initialize: m = 0, v = 0, v_max = 0
+/// for t = 1, 2, ..
+///   g, m, v as Adam
+///   v_max = max(v_max, v)
+///   theta = theta - lr / (1 - beta1^t) m / (sqrt(v_max) / sqrt(1 - beta2^t) + eps)
+/// ```
+///
+/// Source: Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018), in the form of
+/// `torch.optim.Adam(amsgrad=True)`: the maximum is of the uncorrected v, then corrected. The paper does not
+/// correct; optax takes the maximum of the corrected one.
+///
+/// Three state vectors; 36 bytes a parameter in `f32`. A NaN in v loses the maximum. Else as [`Adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AmsGrad {
+    /// Learning rate; positive, no upper bound. Default 1e-3.
+    pub lr: f64,
+    /// Decay of the first moment m, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay of the second moment v, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// Least denominator, in units of gradient; at least 0. Default 1e-8.
+    pub eps: f64,
+    /// Weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// Whether the decay acts on theta itself, as AdamW's, instead of joining the gradient. Default false.
+    pub decoupled: bool,
+}
+
+impl Default for AmsGrad {
+    fn default() -> Self {
+        let Adam {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        } = Adam::default();
+        AmsGrad {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            decoupled: false,
+        }
+    }
+}
+
+impl AmsGrad {
+    fn adam(&self) -> Adam {
+        let AmsGrad {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            ..
+        } = *self;
+        Adam {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        }
+    }
+}
+
+impl Rule for AmsGrad {
+    const NAME: &'static str = "amsgrad";
+    const SLOTS: usize = 3;
+    const CARRIED: usize = 0;
+
+    fn slot(&self, k: usize) -> Slot {
+        Slot::zero(NAMES[k.min(2)])
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        check(&self.adam())
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        let adam = self.adam();
+        let shrink = Shrink::new(adam.lr, adam.weight_decay, self.decoupled, e);
+        let moments = Moments::new(adam.beta1, adam.beta2, e);
+        let correct = Corrected::new(&adam, t, e);
+        e.map(|x| {
+            let [m, v, largest] = x.slot;
+            let (theta, g) = shrink.apply(x.theta, x.grad);
+            let (m, v) = moments.next(m, v, g);
+            let largest = largest.max(v);
+            Lane {
+                theta: theta - correct.update(m, largest),
+                slot: [m, v, largest],
+                ..x
+            }
+        });
+    }
+}
+
+impl Tunable for AmsGrad {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta1", Setting::Number(&mut self.beta1));
+        visit("beta2", Setting::Number(&mut self.beta2));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("decoupled", Setting::Flag(&mut self.decoupled));
+    }
+}
+
+const NAMES: [&str; 3] = ["m", "v", "v_max"];
+
+fn check(adam: &Adam) -> Result<(), Invalid> {
+    positive("lr", adam.lr)?;
+    fraction("beta1", adam.beta1)?;
+    fraction("beta2", adam.beta2)?;
+    non_negative("eps", adam.eps)?;
+    non_negative("weight_decay", adam.weight_decay)
+}
+
+#[inline(always)]
+fn step<E: Engine>(adam: &Adam, decoupled: bool, t: u64, e: &mut E) {
+    let shrink = Shrink::new(adam.lr, adam.weight_decay, decoupled, e);
+    let moments = Moments::new(adam.beta1, adam.beta2, e);
+    let correct = Corrected::new(adam, t, e);
+    e.map(|x| {
+        let [m, v] = x.slot;
+        let (theta, g) = shrink.apply(x.theta, x.grad);
+        let (m, v) = moments.next(m, v, g);
+        Lane {
+            theta: theta - correct.update(m, v),
+            slot: [m, v],
+            ..x
+        }
+    });
+}
+
+/// lr m / (sqrt(v) + eps), with both moments corrected for their start at 0.
+struct Corrected<R> {
+    /// lr / (1 - beta1^t)
+    rate: R,
+    /// 1 / sqrt(1 - beta2^t)
+    root: R,
+    eps: R,
+}
+
+impl<R: Real> Corrected<R> {
+    #[inline(always)]
+    fn new<E: Engine<Real = R>>(adam: &Adam, t: u64, e: &mut E) -> Self {
+        let t = t as f64 + 1.0;
+        Corrected {
+            rate: e.uniform(adam.lr / (1.0 - libm::pow(adam.beta1, t))),
+            root: e.uniform(1.0 / libm::sqrt(1.0 - libm::pow(adam.beta2, t))),
+            eps: e.uniform(adam.eps),
+        }
+    }
+
+    #[inline(always)]
+    fn update(&self, m: R, v: R) -> R {
+        self.rate * m / (v.sqrt() * self.root + self.eps)
+    }
+}

@@ -1,0 +1,202 @@
+//! AdaRem-S: AdaRem on a sphere, with the radius of plain training tracked as one number.
+
+use super::decay::Decay;
+use super::moments::Average;
+use super::resilience::{Resilience, check_eps, inverse};
+use crate::error::{Invalid, fraction, non_negative, positive};
+use crate::fold::{Fold, Scope};
+use crate::real::Real;
+use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::tunable::{Setting, Tunable};
+
+/// AdaRem-S: every tensor stays on its own sphere, for weights whose scale does not matter to the loss
+/// (those that a normalization follows).
+///
+/// ```text
+/// input: lr, beta, lambda, eps, weight_decay, radius R; theta_0
+/// initialize: m = 0, M = 0, R = |theta_0| unless given, alpha = |theta_0| / R, theta = theta_0 / alpha
+/// for t = 0, 1, ..
+///   g     = gradient at theta
+///   a     = 1 + lambda b                              (eq. 1 and 2, as AdaRem)
+///   lr_s  = lr / alpha^2 with radius tracking, else lr
+///   half  = (theta - lr weight_decay theta) - lr_s a g
+///   m     = beta m + (1 - beta) g,   M = max |m|
+///   alpha = alpha |half| / R with radius tracking
+///   theta = half R / |half|
+/// ```
+///
+/// Source: "Adaptive Gradient Method with Resilience and Momentum" (2020), Algorithm 2 and
+/// section 3.4.1.
+///
+/// *Radius tracking* (SLR). Where the loss does not depend on the scale of theta, gradient descent off the
+/// sphere from `alpha theta` with rate `lr` walks through the same directions as descent on the sphere with
+/// rate `lr / alpha^2`: with lambda = 0, AdaRem-S *is* SGD with decoupled weight decay seen from the sphere,
+/// for every schedule, and the tracked `alpha R` is the norm that plain training would have had. The
+/// decay uses the rate of plain training, not `lr_s`.
+///
+/// Two passes, 28 bytes a parameter in `f32`: the second only rescales. Only `m` and three numbers are kept.
+///
+/// *NaN, infinity, zero.* A NaN in the gradient reaches the whole tensor through the norm. Where the norm of
+/// `half` is 0 or infinite there is nothing to scale by, and theta and alpha stay as `half` left them. A tensor
+/// of zeros therefore steps as plain AdaRem until it has a norm; without a given radius it stays unscaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaRemS {
+    /// Learning rate *of plain training*; positive, no upper bound. Default 0.1.
+    pub lr: f64,
+    /// Decay of the past average m, in [0, 1). Default 0.9.
+    pub beta: f64,
+    /// How strongly agreement counts, in [0, 1). Default 0.999.
+    pub lambda: f64,
+    /// As [`AdaRem::eps`](crate::AdaRem::eps). Default 0.
+    pub eps: f64,
+    /// Decoupled weight decay per unit of lr, at least 0; on the sphere it acts through alpha alone. Default 0.
+    pub weight_decay: f64,
+    /// The sphere's radius, positive; `None` (default) keeps the norm that theta has before the first step.
+    /// The walk does not depend on it.
+    pub radius: Option<f64>,
+    /// Whether the radius of plain training is tracked and the rate divided by alpha^2 (SLR). Default true.
+    pub slr: bool,
+    /// What M is the maximum of. Default one tensor.
+    pub scope: Scope,
+    /// What lies on one sphere: each tensor on its own (default), or the group as one vector.
+    pub sphere: Scope,
+}
+
+impl Default for AdaRemS {
+    fn default() -> Self {
+        AdaRemS {
+            lr: 0.1,
+            beta: 0.9,
+            lambda: 0.999,
+            eps: 0.0,
+            weight_decay: 0.0,
+            radius: None,
+            slr: true,
+            scope: Scope::Tensor,
+            sphere: Scope::Tensor,
+        }
+    }
+}
+
+const INVERSE_MAX: usize = 0;
+const ALPHA: usize = 1;
+const RADIUS: usize = 2;
+
+impl AdaRemS {
+    /// Which carried scalar is alpha: the norm of plain training in units of the radius.
+    pub const ALPHA: usize = ALPHA;
+    /// Which carried scalar is the radius.
+    pub const RADIUS: usize = RADIUS;
+
+    /// The radius and alpha with which step `t` begins; step 0 measures theta and puts it on its sphere.
+    #[inline(always)]
+    fn enter<E: Engine>(&self, t: u64, e: &mut E) -> (E::Real, E::Real) {
+        if t != 0 {
+            return (e.carried::<RADIUS>(), e.carried::<ALPHA>());
+        }
+        let squares = |x: Lane<_, 0>| (x, [x.theta * x.theta]);
+        let [square] = e.pass([Fold::SUM.over(self.sphere)], squares);
+        let norm = square.sqrt();
+        let one = e.uniform(1.0);
+        let Some(radius) = self.radius else {
+            return (norm, one);
+        };
+        let radius = e.uniform(radius);
+        let scale = onto_sphere(radius, norm);
+        e.map(|x: Lane<_, 0>| Lane {
+            theta: x.theta * scale,
+            ..x
+        });
+        (radius, one / scale)
+    }
+}
+
+/// R / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
+#[inline(always)]
+fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
+    let (zero, one) = (R::lit(0.0), R::lit(1.0));
+    let scale = radius / norm;
+    // Of an infinite norm comes 0, which becomes 1 by adding 1, and so does a radius of 0; NaN remains NaN.
+    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
+    R::select(zero.lt(scale), finite, scale + one)
+}
+
+impl Rule for AdaRemS {
+    const NAME: &'static str = "adarem_s";
+    const SLOTS: usize = 1;
+    const CARRIED: usize = 3;
+
+    fn slot(&self, _: usize) -> Slot {
+        Slot::zero("m")
+    }
+
+    fn carried(&self, k: usize) -> Slot {
+        match k {
+            INVERSE_MAX => Slot::zero("inverse_max_m"),
+            ALPHA => Slot {
+                name: "alpha",
+                start: 1.0,
+            },
+            _ => Slot::zero("radius"),
+        }
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        positive("lr", self.lr)?;
+        fraction("beta", self.beta)?;
+        fraction("lambda", self.lambda)?;
+        check_eps(self.eps)?;
+        non_negative("weight_decay", self.weight_decay)?;
+        self.radius
+            .map_or(Ok(()), |radius| positive("radius", radius))
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        let (radius, alpha) = self.enter(t, e);
+        let inverse_max = e.carried::<INVERSE_MAX>();
+        let resilience = Resilience::new(self.lambda, self.eps, inverse_max, e);
+        let average = Average::new(self.beta, e);
+        let lr = e.uniform(self.lr);
+        let lr = if self.slr { lr / (alpha * alpha) } else { lr };
+        let decay = Decay::new(self.lr * self.weight_decay, e);
+
+        let folds = [Fold::MAX_ABS.over(self.scope), Fold::SUM.over(self.sphere)];
+        let [largest, square] = e.pass(folds, |x| {
+            let [m] = x.slot;
+            let half = decay.keep(x.theta) - lr * (resilience.factor(m, x.grad) * x.grad);
+            let m = average.next(m, x.grad);
+            (
+                Lane {
+                    theta: half,
+                    slot: [m],
+                    ..x
+                },
+                [m, half * half],
+            )
+        });
+        let scale = onto_sphere(radius, square.sqrt());
+        e.map(|x: Lane<_, 0>| Lane {
+            theta: x.theta * scale,
+            ..x
+        });
+
+        e.carry::<INVERSE_MAX>(inverse(largest));
+        e.carry::<ALPHA>(if self.slr { alpha / scale } else { alpha });
+        e.carry::<RADIUS>(radius);
+    }
+}
+
+impl Tunable for AdaRemS {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("beta", Setting::Number(&mut self.beta));
+        visit("lambda", Setting::Number(&mut self.lambda));
+        visit("eps", Setting::Number(&mut self.eps));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("radius", Setting::Optional(&mut self.radius));
+        visit("slr", Setting::Flag(&mut self.slr));
+        visit("scope", Setting::Scope(&mut self.scope));
+        visit("sphere", Setting::Scope(&mut self.sphere));
+    }
+}
