@@ -224,7 +224,14 @@ impl OpSet {
 
     /// Its ops, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Id> + '_ {
-        (0..MAX_OPS as Id).filter(|&id| self.contains(id))
+        (0..).step_by(64).zip(self.0).flat_map(|(first, word)| {
+            // Every turn clears the lowest bit.
+            let words =
+                core::iter::successors(Some(word), |&word| Some(word & word.wrapping_sub(1)));
+            words
+                .take_while(|&word| word != 0)
+                .map(move |word| first + word.trailing_zeros() as Id)
+        })
     }
 
     fn insert(&mut self, id: Id) {
