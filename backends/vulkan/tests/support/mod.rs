@@ -1,6 +1,8 @@
 //! What the tests share: finding a device, aloud where there is none, and numbers to try.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod engine;
+
 use adarem::{Backend, Element, Optimizer, Rule};
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
