@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod engine;
+pub mod probe;
 
 use adarem::{Backend, Element, Optimizer, Rule};
 use adarem_cpu::Cpu;
