@@ -47,8 +47,7 @@ pub struct Enabled {
     pub shader_int64: bool,
 }
 
-/// Limits of the device that decide how work is cut. They can be lowered to try how large tensors are cut with
-/// small ones; raising them above the device's is an error of the caller.
+/// Limits of the device that decide how work is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that one binding can reach: `maxStorageBufferRange`.
@@ -204,7 +203,8 @@ impl Context {
         Shared::new(None, instance, physical, device, queue, family, enabled).map(|shared| Self(Arc::new(shared)))
     }
 
-    /// The same device with lower limits, to see how large tensors are cut without having any.
+    /// The same device with narrower limits, to see how large tensors are cut without having any. Where one is
+    /// wider than the device's, the device's stays.
     ///
     /// # Panics
     ///
@@ -212,7 +212,13 @@ impl Context {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("limits are set before the context is shared");
-        shared.limits = limits;
+        let device = shared.limits;
+        shared.limits = Limits {
+            binding_bytes: limits.binding_bytes.min(device.binding_bytes),
+            groups: limits.groups.clamp(1, device.groups),
+            offset_alignment: limits.offset_alignment.max(device.offset_alignment),
+            bindings: limits.bindings.min(device.bindings),
+        };
         self
     }
 
