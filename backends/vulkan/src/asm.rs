@@ -177,7 +177,11 @@ fn put(to: &mut Vec<u32>, op: u32, words: &[u32]) {
 fn text(words: &mut Vec<u32>, s: &str) {
     let mut bytes = s.as_bytes().to_vec();
     bytes.resize((bytes.len() / 4 + 1) * 4, 0);
-    words.extend(bytes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])));
+    words.extend(
+        bytes
+            .chunks_exact(4)
+            .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])),
+    );
 }
 
 impl Module {
@@ -203,17 +207,29 @@ impl Module {
 
     /// Sets an execution mode of the entry point.
     pub fn mode(&mut self, mode: u32, words: &[u32]) {
-        put(&mut self.modes, op::EXECUTION_MODE, &[&[self.main, mode], words].concat());
+        put(
+            &mut self.modes,
+            op::EXECUTION_MODE,
+            &[&[self.main, mode], words].concat(),
+        );
     }
 
     /// Decorates an id.
     pub fn decorate(&mut self, id: u32, words: &[u32]) {
-        put(&mut self.decorations, op::DECORATE, &[&[id], words].concat());
+        put(
+            &mut self.decorations,
+            op::DECORATE,
+            &[&[id], words].concat(),
+        );
     }
 
     /// Decorates a member of a struct.
     pub fn decorate_member(&mut self, id: u32, member: u32, words: &[u32]) {
-        put(&mut self.decorations, op::MEMBER_DECORATE, &[&[id, member], words].concat());
+        put(
+            &mut self.decorations,
+            op::MEMBER_DECORATE,
+            &[&[id, member], words].concat(),
+        );
     }
 
     /// A type, declared once.
@@ -250,7 +266,11 @@ impl Module {
             return id;
         }
         let id = self.id();
-        put(&mut self.globals, op::CONSTANT, &[&[ty, id], words].concat());
+        put(
+            &mut self.globals,
+            op::CONSTANT,
+            &[&[ty, id], words].concat(),
+        );
         self.declared.insert(key, id);
         id
     }
@@ -287,7 +307,11 @@ impl Module {
     /// A variable of the function being written.
     pub fn local(&mut self, ty: u32) -> u32 {
         let (pointer, id) = (self.pointer(class::FUNCTION, ty), self.id());
-        put(&mut self.locals, op::VARIABLE, &[pointer, id, class::FUNCTION]);
+        put(
+            &mut self.locals,
+            op::VARIABLE,
+            &[pointer, id, class::FUNCTION],
+        );
         id
     }
 
@@ -429,12 +453,26 @@ impl Module {
         let more = self.test(op::U_LESS_THAN, index, end);
         self.plain(op::BRANCH_CONDITIONAL, &[more, inside, out]);
         self.label(inside);
-        Loop { index, counter, step, head, next, out }
+        Loop {
+            index,
+            counter,
+            step,
+            head,
+            next,
+            out,
+        }
     }
 
     /// Closes it.
     pub fn end_loop(&mut self, opened: Loop) {
-        let Loop { index, counter, step, head, next, out } = opened;
+        let Loop {
+            index,
+            counter,
+            step,
+            head,
+            next,
+            out,
+        } = opened;
         self.plain(op::BRANCH, &[next]);
         self.label(next);
         let u32 = self.u32();
@@ -451,12 +489,21 @@ impl Module {
         let mut import = vec![self.glsl];
         text(&mut import, "GLSL.std.450");
         put(&mut words, op::EXT_INST_IMPORT, &import);
-        put(&mut words, op::MEMORY_MODEL, &[LOGICAL_ADDRESSING, GLSL450_MEMORY_MODEL]);
+        put(
+            &mut words,
+            op::MEMORY_MODEL,
+            &[LOGICAL_ADDRESSING, GLSL450_MEMORY_MODEL],
+        );
         let mut entry = vec![GL_COMPUTE, self.main];
         text(&mut entry, "main");
         entry.append(&mut self.interface);
         put(&mut words, op::ENTRY_POINT, &entry);
-        for part in [&self.modes, &self.decorations, &self.globals, &self.functions] {
+        for part in [
+            &self.modes,
+            &self.decorations,
+            &self.globals,
+            &self.functions,
+        ] {
             words.extend_from_slice(part);
         }
         words

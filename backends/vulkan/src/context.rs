@@ -148,8 +148,13 @@ impl Context {
         Self::open_with(entry, choice)
     }
 
-    fn open_with(entry: Result<ash::Entry, ash::LoadingError>, choice: &Choice) -> Result<Self, Error> {
-        let entry = entry.map_err(|reason| Error::NoLoader { reason: reason.to_string() })?;
+    fn open_with(
+        entry: Result<ash::Entry, ash::LoadingError>,
+        choice: &Choice,
+    ) -> Result<Self, Error> {
+        let entry = entry.map_err(|reason| Error::NoLoader {
+            reason: reason.to_string(),
+        })?;
         let instance = create_instance(&entry)?;
         // Until the context owns the instance, an error must destroy it here.
         Self::on_instance(&entry, &instance, choice).inspect_err(|_| {
@@ -158,7 +163,11 @@ impl Context {
         })
     }
 
-    fn on_instance(entry: &ash::Entry, instance: &ash::Instance, choice: &Choice) -> Result<Self, Error> {
+    fn on_instance(
+        entry: &ash::Entry,
+        instance: &ash::Instance,
+        choice: &Choice,
+    ) -> Result<Self, Error> {
         let (physical, family) = choose(instance, choice)?;
         // SAFETY: `physical` is a device of `instance`, which lives.
         let features = unsafe { instance.get_physical_device_features(physical) };
@@ -171,12 +180,20 @@ impl Context {
         let device = create_device(instance, physical, family, enabled)?;
         // SAFETY: queue 0 of `family` was asked for when the device was created.
         let queue = unsafe { device.get_device_queue(family, 0) };
-        Shared::new(Some(entry.clone()), instance.clone(), physical, device.clone(), queue, family, enabled)
-            .map(|shared| Self(Arc::new(shared)))
-            .inspect_err(|_| {
-                // SAFETY: the device was created above and nothing made from it is left.
-                unsafe { device.destroy_device(None) }
-            })
+        Shared::new(
+            Some(entry.clone()),
+            instance.clone(),
+            physical,
+            device.clone(),
+            queue,
+            family,
+            enabled,
+        )
+        .map(|shared| Self(Arc::new(shared)))
+        .inspect_err(|_| {
+            // SAFETY: the device was created above and nothing made from it is left.
+            unsafe { device.destroy_device(None) }
+        })
     }
 
     /// Works on an engine's device. Nothing that the engine lends is ever destroyed.
@@ -200,7 +217,8 @@ impl Context {
         family: u32,
         enabled: Enabled,
     ) -> Result<Self, Error> {
-        Shared::new(None, instance, physical, device, queue, family, enabled).map(|shared| Self(Arc::new(shared)))
+        Shared::new(None, instance, physical, device, queue, family, enabled)
+            .map(|shared| Self(Arc::new(shared)))
     }
 
     /// The same device with narrower limits, to see how large tensors are cut without having any. Where one is
@@ -211,7 +229,8 @@ impl Context {
     /// If the context was cloned, or anything was allocated from it.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        let shared = Arc::get_mut(&mut self.0).expect("limits are set before the context is shared");
+        let shared =
+            Arc::get_mut(&mut self.0).expect("limits are set before the context is shared");
         let device = shared.limits;
         shared.limits = Limits {
             binding_bytes: limits.binding_bytes.min(device.binding_bytes),
@@ -252,15 +271,19 @@ impl Context {
 }
 
 fn create_instance(entry: &ash::Entry) -> Result<ash::Instance, Error> {
-    let application =
-        vk::ApplicationInfo::default().application_name(c"adarem").api_version(vk::API_VERSION_1_2);
+    let application = vk::ApplicationInfo::default()
+        .application_name(c"adarem")
+        .api_version(vk::API_VERSION_1_2);
     // A translation layer (MoltenVK) is listed only to those who say that they know of it.
     // SAFETY: no layer is named; the call only reads.
     let known = unsafe { entry.enumerate_instance_extension_properties(None) }
         .call("vkEnumerateInstanceExtensionProperties")?;
     let portable = has(&known, ash::khr::portability_enumeration::NAME);
-    let extensions: &[*const c_char] =
-        if portable { &[ash::khr::portability_enumeration::NAME.as_ptr()] } else { &[] };
+    let extensions: &[*const c_char] = if portable {
+        &[ash::khr::portability_enumeration::NAME.as_ptr()]
+    } else {
+        &[]
+    };
     let flags = if portable {
         vk::InstanceCreateFlags::ENUMERATE_PORTABILITY_KHR
     } else {
@@ -278,7 +301,9 @@ fn create_instance(entry: &ash::Entry) -> Result<ash::Instance, Error> {
 }
 
 fn has(known: &[vk::ExtensionProperties], name: &CStr) -> bool {
-    known.iter().any(|extension| extension.extension_name_as_c_str() == Ok(name))
+    known
+        .iter()
+        .any(|extension| extension.extension_name_as_c_str() == Ok(name))
 }
 
 /// The device asked for and a queue family of it that can compute.
@@ -297,9 +322,13 @@ fn choose(instance: &ash::Instance, choice: &Choice) -> Result<(vk::PhysicalDevi
             )
         };
         let name = name_of(&properties);
-        let family = families.iter().position(|f| f.queue_flags.contains(vk::QueueFlags::COMPUTE));
+        let family = families
+            .iter()
+            .position(|f| f.queue_flags.contains(vk::QueueFlags::COMPUTE));
         let (Some(family), true) = (family, properties.api_version >= vk::API_VERSION_1_2) else {
-            found.push(format!("{name} (no compute queue, or older than Vulkan 1.2)"));
+            found.push(format!(
+                "{name} (no compute queue, or older than Vulkan 1.2)"
+            ));
             continue;
         };
         let wanted = match choice {
@@ -315,7 +344,10 @@ fn choose(instance: &ash::Instance, choice: &Choice) -> Result<(vk::PhysicalDevi
     }
     match best {
         Some((_, physical, family)) => Ok((physical, family)),
-        None => Err(Error::NoDevice { wanted: choice.to_string(), found }),
+        None => Err(Error::NoDevice {
+            wanted: choice.to_string(),
+            found,
+        }),
     }
 }
 
@@ -330,7 +362,11 @@ fn rank(ty: vk::PhysicalDeviceType) -> u32 {
 }
 
 fn name_of(properties: &vk::PhysicalDeviceProperties) -> String {
-    properties.device_name_as_c_str().unwrap_or(c"a device without a name").to_string_lossy().into_owned()
+    properties
+        .device_name_as_c_str()
+        .unwrap_or(c"a device without a name")
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn create_device(
@@ -348,13 +384,15 @@ fn create_device(
     } else {
         &[]
     };
-    let queues =
-        [vk::DeviceQueueCreateInfo::default().queue_family_index(family).queue_priorities(&[1.0])];
+    let queues = [vk::DeviceQueueCreateInfo::default()
+        .queue_family_index(family)
+        .queue_priorities(&[1.0])];
     let features = vk::PhysicalDeviceFeatures::default()
         .shader_float64(enabled.shader_float64)
         .shader_int64(enabled.shader_int64);
     // Every device of Vulkan 1.2 has timeline semaphores.
-    let mut timeline = vk::PhysicalDeviceTimelineSemaphoreFeatures::default().timeline_semaphore(true);
+    let mut timeline =
+        vk::PhysicalDeviceTimelineSemaphoreFeatures::default().timeline_semaphore(true);
     let info = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)
         .enabled_extension_names(extensions)
@@ -376,8 +414,9 @@ impl Shared {
     ) -> Result<Self, Error> {
         let mut controls = vk::PhysicalDeviceFloatControlsProperties::default();
         let mut maintenance = vk::PhysicalDeviceMaintenance3Properties::default();
-        let mut properties =
-            vk::PhysicalDeviceProperties2::default().push_next(&mut controls).push_next(&mut maintenance);
+        let mut properties = vk::PhysicalDeviceProperties2::default()
+            .push_next(&mut controls)
+            .push_next(&mut maintenance);
         // SAFETY: `physical` is a device of `instance`, which lives (the caller of `from_raw` vouches).
         let memory = unsafe {
             instance.get_physical_device_properties2(physical, &mut properties);
@@ -385,23 +424,40 @@ impl Shared {
         };
         let properties = properties.properties;
         let name = name_of(&properties);
-        let missing = |what, remedy| Err(Error::Missing { device: name.clone(), what, remedy });
-        if enabled.api_version < vk::API_VERSION_1_2 || properties.api_version < vk::API_VERSION_1_2 {
-            return missing("Vulkan 1.2", "ask for API version 1.2 or later, or update the driver");
+        let missing = |what, remedy| {
+            Err(Error::Missing {
+                device: name.clone(),
+                what,
+                remedy,
+            })
+        };
+        if enabled.api_version < vk::API_VERSION_1_2 || properties.api_version < vk::API_VERSION_1_2
+        {
+            return missing(
+                "Vulkan 1.2",
+                "ask for API version 1.2 or later, or update the driver",
+            );
         }
         if !enabled.timeline_semaphore {
-            return missing("timelineSemaphore", "enable it in VkPhysicalDeviceVulkan12Features");
+            return missing(
+                "timelineSemaphore",
+                "enable it in VkPhysicalDeviceVulkan12Features",
+            );
         }
         let on = |flag: vk::Bool32| flag != 0;
         let floats = [
             Floats {
                 denorm_preserve: on(controls.shader_denorm_preserve_float32),
-                signed_zero_inf_nan_preserve: on(controls.shader_signed_zero_inf_nan_preserve_float32),
+                signed_zero_inf_nan_preserve: on(
+                    controls.shader_signed_zero_inf_nan_preserve_float32
+                ),
                 rounding_rte: on(controls.shader_rounding_mode_rte_float32),
             },
             Floats {
                 denorm_preserve: on(controls.shader_denorm_preserve_float64),
-                signed_zero_inf_nan_preserve: on(controls.shader_signed_zero_inf_nan_preserve_float64),
+                signed_zero_inf_nan_preserve: on(
+                    controls.shader_signed_zero_inf_nan_preserve_float64
+                ),
                 rounding_rte: on(controls.shader_rounding_mode_rte_float64),
             },
         ];
@@ -411,17 +467,22 @@ impl Shared {
             offset_alignment: properties.limits.min_storage_buffer_offset_alignment,
             bindings: properties.limits.max_per_stage_descriptor_storage_buffers,
         };
-        let mut ty = vk::SemaphoreTypeCreateInfo::default().semaphore_type(vk::SemaphoreType::TIMELINE);
+        let mut ty =
+            vk::SemaphoreTypeCreateInfo::default().semaphore_type(vk::SemaphoreType::TIMELINE);
         let info = vk::SemaphoreCreateInfo::default().push_next(&mut ty);
         // SAFETY: the device lives and has timeline semaphores, as checked above.
-        let semaphore = unsafe { device.create_semaphore(&info, None) }.call("vkCreateSemaphore")?;
+        let semaphore =
+            unsafe { device.create_semaphore(&info, None) }.call("vkCreateSemaphore")?;
         Ok(Self {
             owned: entry.is_some(),
             _entry: entry,
             instance,
             device,
             family,
-            queue: Mutex::new(Queue { queue, submitted: 0 }),
+            queue: Mutex::new(Queue {
+                queue,
+                submitted: 0,
+            }),
             semaphore,
             lost: AtomicBool::new(false),
             memory,
@@ -436,12 +497,19 @@ impl Shared {
 
     /// Refuses `f64` where the device, or what the engine enabled, has none.
     pub fn check_width(&self, width: u32) -> Result<(), Error> {
-        let feature = match (width, self.enabled.shader_float64, self.enabled.shader_int64) {
+        let feature = match (
+            width,
+            self.enabled.shader_float64,
+            self.enabled.shader_int64,
+        ) {
             (32, ..) | (64, true, true) => return Ok(()),
             (_, false, _) => "shaderFloat64",
             _ => "shaderInt64",
         };
-        Err(Error::NoFloat64 { device: self.name.clone(), feature })
+        Err(Error::NoFloat64 {
+            device: self.name.clone(),
+            feature,
+        })
     }
 
     /// The name, for errors.
@@ -467,7 +535,11 @@ impl Shared {
 
     /// Refuses work on a lost device.
     pub fn check_lost(&self) -> Result<(), Error> {
-        if self.lost.load(Ordering::Relaxed) { Err(Error::DeviceLost) } else { Ok(()) }
+        if self.lost.load(Ordering::Relaxed) {
+            Err(Error::DeviceLost)
+        } else {
+            Ok(())
+        }
     }
 
     /// Remembers a lost device: from then on everything is refused.
@@ -487,14 +559,18 @@ impl Shared {
         self.check_lost()?;
         let mut queue = self.queue();
         let (commands, semaphores, values) = ([commands], [self.semaphore], [queue.submitted + 1]);
-        let mut timeline = vk::TimelineSemaphoreSubmitInfo::default().signal_semaphore_values(&values);
+        let mut timeline =
+            vk::TimelineSemaphoreSubmitInfo::default().signal_semaphore_values(&values);
         let info = vk::SubmitInfo::default()
             .command_buffers(&commands)
             .signal_semaphores(&semaphores)
             .push_next(&mut timeline);
         // SAFETY: the lock makes this thread the queue's only user within this crate, the contract of `from_raw`
         // the only one at all; the caller vouches for `commands`.
-        let result = unsafe { self.device.queue_submit(queue.queue, &[info], vk::Fence::null()) };
+        let result = unsafe {
+            self.device
+                .queue_submit(queue.queue, &[info], vk::Fence::null())
+        };
         self.watch(result.call("vkQueueSubmit"))?;
         queue.submitted += 1;
         Ok(queue.submitted)
@@ -517,7 +593,9 @@ impl Shared {
     pub fn wait(&self, submission: u64) -> Result<(), Error> {
         self.check_lost()?;
         let (semaphores, values) = ([self.semaphore], [submission]);
-        let info = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
+        let info = vk::SemaphoreWaitInfo::default()
+            .semaphores(&semaphores)
+            .values(&values);
         // SAFETY: the semaphore is a timeline semaphore of this device, and the value was submitted.
         let result = unsafe { self.device.wait_semaphores(&info, u64::MAX) };
         self.watch(result.call("vkWaitSemaphores"))

@@ -94,7 +94,9 @@ impl Drop for Recorded {
 
 impl fmt::Debug for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorded").field("steps", &self.sets.len()).finish()
+        f.debug_struct("Recorded")
+            .field("steps", &self.sets.len())
+            .finish()
     }
 }
 
@@ -132,8 +134,8 @@ impl<E: Element> Vulkan<E> {
             .queue_family_index(shared.family)
             .flags(vk::CommandPoolCreateFlags::RESET_COMMAND_BUFFER);
         // SAFETY: the device lives as long as the context.
-        let commands =
-            unsafe { shared.device.create_command_pool(&info, None) }.call("vkCreateCommandPool")?;
+        let commands = unsafe { shared.device.create_command_pool(&info, None) }
+            .call("vkCreateCommandPool")?;
         Ok(Self {
             frames: Vec::new(),
             free_sets: FreeSets::default(),
@@ -240,7 +242,13 @@ impl<E: Element> Vulkan<E> {
         let outer = self.recording.replace((commands, Vec::new()));
         let value = body(self);
         let sets = core::mem::replace(&mut self.recording, outer).map(|(_, sets)| sets);
-        (value, Recorded { sets: sets.unwrap_or_default(), free: self.free_sets.clone() })
+        (
+            value,
+            Recorded {
+                sets: sets.unwrap_or_default(),
+                free: self.free_sets.clone(),
+            },
+        )
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -266,21 +274,30 @@ impl<E: Element> Vulkan<E> {
             }
         };
         self.free_sets.give(&mut self.frames[at].sets);
-        let info =
-            vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        let info = vk::CommandBufferBeginInfo::default()
+            .flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
         // SAFETY: the command buffer has finished, and its pool allows it to be begun again.
-        unsafe { self.shared().device.begin_command_buffer(self.frames[at].commands, &info) }
-            .call("vkBeginCommandBuffer")?;
+        unsafe {
+            self.shared()
+                .device
+                .begin_command_buffer(self.frames[at].commands, &info)
+        }
+        .call("vkBeginCommandBuffer")?;
         Ok(at)
     }
 
     fn new_frame(&mut self) -> Result<usize, Error> {
-        let info =
-            vk::CommandBufferAllocateInfo::default().command_pool(self.commands).command_buffer_count(1);
+        let info = vk::CommandBufferAllocateInfo::default()
+            .command_pool(self.commands)
+            .command_buffer_count(1);
         // SAFETY: the pool lives, and `&mut self` makes this thread its only user.
         let made = unsafe { self.shared().device.allocate_command_buffers(&info) }
             .call("vkAllocateCommandBuffers")?;
-        self.frames.push(Frame { commands: made[0], until: 0, sets: Vec::new() });
+        self.frames.push(Frame {
+            commands: made[0],
+            until: 0,
+            sets: Vec::new(),
+        });
         Ok(self.frames.len() - 1)
     }
 
@@ -297,17 +314,25 @@ impl<E: Element> Vulkan<E> {
     }
 
     /// Submits copies, each after everything before it and before everything after it.
-    fn transfer(&mut self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<u64, Error> {
+    fn transfer(
+        &mut self,
+        body: impl FnOnce(&ash::Device, vk::CommandBuffer),
+    ) -> Result<u64, Error> {
         use {vk::AccessFlags as Access, vk::PipelineStageFlags as Stage};
         let at = self.begin()?;
         let (device, commands) = (&self.context.shared().device, self.frames[at].commands);
         let barrier = |from: (Stage, Access), to: (Stage, Access)| {
-            let memory = [vk::MemoryBarrier::default().src_access_mask(from.1).dst_access_mask(to.1)];
+            let memory = [vk::MemoryBarrier::default()
+                .src_access_mask(from.1)
+                .dst_access_mask(to.1)];
             let none = vk::DependencyFlags::empty();
             // SAFETY: `commands` is being recorded.
             unsafe { device.cmd_pipeline_barrier(commands, from.0, to.0, none, &memory, &[], &[]) };
         };
-        let copy = (Stage::TRANSFER, Access::TRANSFER_READ | Access::TRANSFER_WRITE);
+        let copy = (
+            Stage::TRANSFER,
+            Access::TRANSFER_READ | Access::TRANSFER_WRITE,
+        );
         barrier((Stage::ALL_COMMANDS, Access::MEMORY_WRITE), copy);
         body(device, commands);
         barrier(
@@ -327,10 +352,16 @@ impl<E: Element> Vulkan<E> {
             // SAFETY: the memory is host-visible, not mapped elsewhere, and unmapped by being freed.
             let start = unsafe {
                 let flags = vk::MemoryMapFlags::empty();
-                shared.device.map_memory(allocation.memory, 0, vk::WHOLE_SIZE, flags)
+                shared
+                    .device
+                    .map_memory(allocation.memory, 0, vk::WHOLE_SIZE, flags)
             }
             .call("vkMapMemory")?;
-            self.staging = Some(Staging { allocation, start: start.cast(), used: 0 });
+            self.staging = Some(Staging {
+                allocation,
+                start: start.cast(),
+                used: 0,
+            });
         }
         Ok(self.staging.as_mut().expect("made above"))
     }
@@ -348,7 +379,13 @@ impl<E: Element> Vulkan<E> {
         Ok((staging.allocation.buffer, offset, size, address))
     }
 
-    fn check(&self, what: &'static str, tensor: &Tensor<E>, at: usize, len: usize) -> Result<(), Error> {
+    fn check(
+        &self,
+        what: &'static str,
+        tensor: &Tensor<E>,
+        at: usize,
+        len: usize,
+    ) -> Result<(), Error> {
         if !tensor.belongs_to(self.shared()) {
             return Err(Error::Foreign);
         }
@@ -356,7 +393,13 @@ impl<E: Element> Vulkan<E> {
             Some(end) if end <= tensor.len() => Ok(()),
             end => {
                 let got = end.unwrap_or(usize::MAX);
-                Err(Mismatch { what, tensor: 0, expected: tensor.len(), got }.into())
+                Err(Mismatch {
+                    what,
+                    tensor: 0,
+                    expected: tensor.len(),
+                    got,
+                }
+                .into())
             }
         }
     }
@@ -388,7 +431,11 @@ impl<E: Element> Backend for Vulkan<E> {
             let (now, later) = rest.split_at(bytes as usize / size);
             // SAFETY: `address` is the start of `bytes` bytes of mapped memory that no copy under way uses.
             unsafe { core::ptr::copy_nonoverlapping(now.as_ptr().cast(), address, bytes as usize) };
-            let region = [vk::BufferCopy { src_offset: place, dst_offset: offset, size: bytes }];
+            let region = [vk::BufferCopy {
+                src_offset: place,
+                dst_offset: offset,
+                size: bytes,
+            }];
             let buffer = to.buffer();
             self.transfer(|device, commands| {
                 // SAFETY: both ranges lie within their buffers, which live until the copy has finished.
@@ -408,7 +455,11 @@ impl<E: Element> Backend for Vulkan<E> {
         while !rest.is_empty() {
             let (staging, place, bytes, address) = self.room(size_of_val(rest) as u64)?;
             let (now, later) = rest.split_at_mut(bytes as usize / size);
-            let region = [vk::BufferCopy { src_offset: offset, dst_offset: place, size: bytes }];
+            let region = [vk::BufferCopy {
+                src_offset: offset,
+                dst_offset: place,
+                size: bytes,
+            }];
             let buffer = from.buffer();
             let copied = self.transfer(|device, commands| {
                 // SAFETY: both ranges lie within their buffers, which live until the copy has finished.
@@ -416,7 +467,9 @@ impl<E: Element> Backend for Vulkan<E> {
             })?;
             self.shared().wait(copied)?;
             // SAFETY: the copy of `bytes` bytes to `address` has finished, and any bits are a float.
-            unsafe { core::ptr::copy_nonoverlapping(address, now.as_mut_ptr().cast(), bytes as usize) };
+            unsafe {
+                core::ptr::copy_nonoverlapping(address, now.as_mut_ptr().cast(), bytes as usize)
+            };
             offset += bytes;
             rest = later;
         }
@@ -431,24 +484,43 @@ impl<E: Element> Backend for Vulkan<E> {
         Ok(())
     }
 
-    fn run(&mut self, plan: &Plan, uniforms: &[f64], batch: Batch<'_, '_, Self>) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        plan: &Plan,
+        uniforms: &[f64],
+        batch: Batch<'_, '_, Self>,
+    ) -> Result<(), Error> {
         let shared = self.context.shared().clone();
         shared.check_lost()?;
-        let tensors = batch.theta.iter().map(|theta| &**theta).chain(batch.grad.iter().copied());
+        let tensors = batch
+            .theta
+            .iter()
+            .map(|theta| &**theta)
+            .chain(batch.grad.iter().copied());
         let state = batch.slots.iter().chain([&*batch.carried]);
-        if !tensors.chain(state).all(|tensor| tensor.belongs_to(&shared)) {
+        if !tensors
+            .chain(state)
+            .all(|tensor| tensor.belongs_to(&shared))
+        {
             return Err(Error::Foreign);
         }
         if batch.theta.is_empty() {
             return Ok(());
         }
         let floats = self.context.floats(8 * E::DTYPE.bytes() as u32);
-        let target = Target { dtype: E::DTYPE, floats, division: self.division };
+        let target = Target {
+            dtype: E::DTYPE,
+            floats,
+            division: self.division,
+        };
         let kernels = self.pipelines.find(plan, target)?;
         let compiled = self.pipelines.get(kernels);
         self.encoder.cut(&shared, &batch)?;
-        self.scratch.fit::<E>(&shared, &compiled.places, &self.encoder)?;
-        let sets = self.free_sets.take(&compiled.layout, self.encoder.pieces())?;
+        self.scratch
+            .fit::<E>(&shared, &compiled.places, &self.encoder)?;
+        let sets = self
+            .free_sets
+            .take(&compiled.layout, self.encoder.pieces())?;
         let frame = match self.recording {
             Some(_) => None,
             None => Some(self.begin()?),
@@ -461,7 +533,15 @@ impl<E: Element> Backend for Vulkan<E> {
         // SAFETY: `commands` is being recorded (begun above, or by the contract of `record`); nothing uses the
         // sets; the batch's buffers are this device's and live until the commands have finished.
         unsafe {
-            self.encoder.record(&shared, commands, compiled, &self.scratch, &sets, uniforms, &batch);
+            self.encoder.record(
+                &shared,
+                commands,
+                compiled,
+                &self.scratch,
+                &sets,
+                uniforms,
+                &batch,
+            );
         }
         match (&mut self.recording, frame) {
             (Some((_, kept)), _) => kept.push(sets),

@@ -91,14 +91,21 @@ impl fmt::Display for Error {
                     found => write!(f, "are: {}", found.join("; ")),
                 }
             }
-            Self::Missing { device, what, remedy } => write!(f, "{device} lacks {what}: {remedy}"),
+            Self::Missing {
+                device,
+                what,
+                remedy,
+            } => write!(f, "{device} lacks {what}: {remedy}"),
             Self::NoFloat64 { device, feature } => write!(
                 f,
                 "{device} cannot compute in f64 without {feature}: enable it on the engine's device, choose another \
                  device, or use f32"
             ),
             Self::OutOfMemory { bytes: 0 } => {
-                write!(f, "out of memory for the driver's own objects: free buffers or use a larger device")
+                write!(
+                    f,
+                    "out of memory for the driver's own objects: free buffers or use a larger device"
+                )
             }
             Self::OutOfMemory { bytes } => write!(
                 f,
@@ -116,7 +123,10 @@ impl fmt::Display for Error {
             ),
             Self::Core(kind) => kind.fmt(f),
             Self::Vulkan { call, result } => {
-                write!(f, "{call} failed with {result:?}: run with VK_LAYER_KHRONOS_validation to learn why")
+                write!(
+                    f,
+                    "{call} failed with {result:?}: run with VK_LAYER_KHRONOS_validation to learn why"
+                )
             }
         }
     }

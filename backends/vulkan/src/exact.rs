@@ -24,9 +24,19 @@ pub struct Format {
 }
 
 /// The format of `f32`.
-pub const BINARY32: Format = Format { width: 32, fraction: 23, bias: 127, digits: &[8, 8, 8] };
+pub const BINARY32: Format = Format {
+    width: 32,
+    fraction: 23,
+    bias: 127,
+    digits: &[8, 8, 8],
+};
 /// The format of `f64`.
-pub const BINARY64: Format = Format { width: 64, fraction: 52, bias: 1023, digits: &[11, 11, 11, 11, 9] };
+pub const BINARY64: Format = Format {
+    width: 64,
+    fraction: 52,
+    bias: 1023,
+    digits: &[11, 11, 11, 11, 9],
+};
 
 impl Format {
     /// The words of a constant of this width.
@@ -115,7 +125,10 @@ impl Integers<'_> {
         let exponent = self.op_lit(op::SHIFT_RIGHT_LOGICAL, float, fraction.into());
         let below = self.op_lit(op::I_SUB, exponent, bias + u64::from(fraction) - 1);
         let subnormal = self.test_lit(op::I_EQUAL, e, 0);
-        (self.select(subnormal, shifted, normal), self.select(subnormal, below, e))
+        (
+            self.select(subnormal, shifted, normal),
+            self.select(subnormal, below, e),
+        )
     }
 
     fn is_nan(&mut self, magnitude: u32) -> u32 {
@@ -126,7 +139,12 @@ impl Integers<'_> {
 /// Adds a function `(a, b) -> a / b`, correctly rounded, and returns its id.
 pub fn division(m: &mut Module, format: Format, float: u32, word: u32) -> u32 {
     let (function, parameters) = m.open(float, &[float, float]);
-    let mut i = Integers { m, format, float, word };
+    let mut i = Integers {
+        m,
+        format,
+        float,
+        word,
+    };
     let [a, b] = [parameters[0], parameters[1]].map(|x| i.bits(x));
     let sign = i.op(op::BITWISE_XOR, a, b);
     let sign = i.op_lit(op::BITWISE_AND, sign, format.sign());
@@ -214,7 +232,12 @@ pub fn division(m: &mut Module, format: Format, float: u32, word: u32) -> u32 {
 /// Adds a function `a -> sqrt(a)`, correctly rounded, and returns its id.
 pub fn square_root(m: &mut Module, format: Format, float: u32, word: u32) -> u32 {
     let (function, parameters) = m.open(float, &[float]);
-    let mut i = Integers { m, format, float, word };
+    let mut i = Integers {
+        m,
+        format,
+        float,
+        word,
+    };
     let precision = format.precision();
     let bits = i.bits(parameters[0]);
     let magnitude = i.op_lit(op::BITWISE_AND, bits, format.sign() - 1);
@@ -239,7 +262,11 @@ pub fn square_root(m: &mut Module, format: Format, float: u32, word: u32) -> u32
     let (from, to, step) = (i.m.word(0), i.m.word(precision + 1), i.m.word(1));
     let digits = i.m.begin_loop(from, to, step);
     let [root_was, rest_was, feed_was] = [root, rest, feed].map(|v| i.m.op(op::LOAD, word, &[v]));
-    let two_bits = i.op_lit(op::SHIFT_RIGHT_LOGICAL, feed_was, u64::from(format.width) - 2);
+    let two_bits = i.op_lit(
+        op::SHIFT_RIGHT_LOGICAL,
+        feed_was,
+        u64::from(format.width) - 2,
+    );
     let feed_is = i.op_lit(op::SHIFT_LEFT_LOGICAL, feed_was, 2);
     let wider = i.op_lit(op::SHIFT_LEFT_LOGICAL, rest_was, 2);
     let wider = i.op(op::BITWISE_OR, wider, two_bits);

@@ -1,4 +1,4 @@
-//! The optimizers of `adarem` as Vulkan compute kernels.
+#![doc = include_str!("../README.md")]
 
 mod asm;
 mod context;

@@ -79,8 +79,14 @@ impl Allocation {
                 }
             };
             let memory = memory.inspect_err(|_| device.destroy_buffer(buffer, None))?;
-            let allocation = Self { shared: shared.clone(), buffer, memory };
-            device.bind_buffer_memory(buffer, memory, 0).call("vkBindBufferMemory")?;
+            let allocation = Self {
+                shared: shared.clone(),
+                buffer,
+                memory,
+            };
+            device
+                .bind_buffer_memory(buffer, memory, 0)
+                .call("vkBindBufferMemory")?;
             Ok(allocation)
         }
     }
@@ -130,14 +136,26 @@ impl<E> Tensor<E> {
             offset.is_multiple_of(size_of::<E>() as u64),
             "a tensor starts at a multiple of its element's size, got byte {offset}"
         );
-        Self { buffer, offset, len, allocation: None, element: PhantomData }
+        Self {
+            buffer,
+            offset,
+            len,
+            allocation: None,
+            element: PhantomData,
+        }
     }
 
     pub(crate) fn allocate(shared: &Arc<Shared>, len: usize) -> Result<Self, Error> {
         let bytes = len as u64 * size_of::<E>() as u64;
         let allocation = Allocation::new(shared, bytes, Purpose::Kernels)?;
         let buffer = allocation.buffer;
-        Ok(Self { buffer, offset: 0, len, allocation: Some(Arc::new(allocation)), element: PhantomData })
+        Ok(Self {
+            buffer,
+            offset: 0,
+            len,
+            allocation: Some(Arc::new(allocation)),
+            element: PhantomData,
+        })
     }
 
     /// Cuts the tensor into consecutive ones of these lengths, which share its memory. Drivers allow some
@@ -159,7 +177,13 @@ impl<E> Tensor<E> {
         let sum = lengths.iter().sum();
         if sum != self.len {
             let what = "the sum of the parts";
-            return Err(Mismatch { what, tensor: 0, expected: self.len, got: sum }.into());
+            return Err(Mismatch {
+                what,
+                tensor: 0,
+                expected: self.len,
+                got: sum,
+            }
+            .into());
         }
         let mut first = 0;
         Ok(lengths
@@ -168,7 +192,13 @@ impl<E> Tensor<E> {
                 let offset = self.offset + first as u64 * size_of::<E>() as u64;
                 first += len;
                 let (buffer, allocation) = (self.buffer, self.allocation.clone());
-                Self { buffer, offset, len, allocation, element: PhantomData }
+                Self {
+                    buffer,
+                    offset,
+                    len,
+                    allocation,
+                    element: PhantomData,
+                }
             })
             .collect())
     }
@@ -187,7 +217,9 @@ impl<E> Tensor<E> {
 
     /// Whether it may be used on this device: it was lent for it, or allocated on it.
     pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
-        self.allocation.as_ref().is_none_or(|allocation| Arc::ptr_eq(&allocation.shared, shared))
+        self.allocation
+            .as_ref()
+            .is_none_or(|allocation| Arc::ptr_eq(&allocation.shared, shared))
     }
 }
 

@@ -68,7 +68,8 @@ impl Layout {
         // SAFETY: as above.
         layout.pipeline =
             unsafe { device.create_pipeline_layout(&info, None) }.call("vkCreatePipelineLayout")?;
-        for ((template, &set), count) in layout.templates.iter_mut().zip(&layout.sets).zip(bindings) {
+        for ((template, &set), count) in layout.templates.iter_mut().zip(&layout.sets).zip(bindings)
+        {
             let stride = size_of::<vk::DescriptorBufferInfo>();
             let entries = (0..count)
                 .map(|binding| {
@@ -105,7 +106,9 @@ impl Layout {
         // the set and the ranges.
         unsafe {
             let data = buffers.as_ptr().cast();
-            self.shared.device.update_descriptor_set_with_template(set, self.templates[0], data);
+            self.shared
+                .device
+                .update_descriptor_set_with_template(set, self.templates[0], data);
         }
     }
 
@@ -122,7 +125,9 @@ impl Layout {
         // SAFETY: the template reads `STEP_BINDINGS` entries; the caller vouches for the rest.
         unsafe {
             let data = buffers.as_ptr().cast();
-            self.shared.device.update_descriptor_set_with_template(set, self.templates[1], data);
+            self.shared
+                .device
+                .update_descriptor_set_with_template(set, self.templates[1], data);
         }
     }
 }
@@ -178,21 +183,32 @@ impl Pipelines {
         let info = vk::PipelineCacheCreateInfo::default().initial_data(saved);
         // SAFETY: the device lives as long as `shared`. Data of another driver or device is ignored by the driver:
         // the header says whose it is.
-        let cache =
-            unsafe { shared.device.create_pipeline_cache(&info, None) }.call("vkCreatePipelineCache")?;
+        let cache = unsafe { shared.device.create_pipeline_cache(&info, None) }
+            .call("vkCreatePipelineCache")?;
         let shared = shared.clone();
-        Ok(Self { shared, cache, compiled: Vec::new(), layouts: Vec::new(), through: None })
+        Ok(Self {
+            shared,
+            cache,
+            compiled: Vec::new(),
+            layouts: Vec::new(),
+            through: None,
+        })
     }
 
     /// The driver's compiled code, to be kept for the next start.
     pub fn saved(&self) -> Result<Vec<u8>, Error> {
         // SAFETY: the cache lives.
-        unsafe { self.shared.device.get_pipeline_cache_data(self.cache) }.call("vkGetPipelineCacheData")
+        unsafe { self.shared.device.get_pipeline_cache_data(self.cache) }
+            .call("vkGetPipelineCacheData")
     }
 
     /// The place of a plan's kernels, which are compiled when it is first met.
     pub fn find(&mut self, plan: &Plan, target: spirv::Target) -> Result<usize, Error> {
-        if let Some(at) = self.compiled.iter().position(|compiled| compiled.plan == *plan) {
+        if let Some(at) = self
+            .compiled
+            .iter()
+            .position(|compiled| compiled.plan == *plan)
+        {
             return Ok(at);
         }
         let compiled = self.compile(plan, target)?;
@@ -237,15 +253,21 @@ impl Pipelines {
         // SAFETY: the words are a valid module (tested with spirv-val) that keeps to `layout`; the module is
         // destroyed once the pipeline is made, as the specification allows.
         unsafe {
-            let module = device.create_shader_module(&info, None).call("vkCreateShaderModule")?;
+            let module = device
+                .create_shader_module(&info, None)
+                .call("vkCreateShaderModule")?;
             let stage = vk::PipelineShaderStageCreateInfo::default()
                 .stage(vk::ShaderStageFlags::COMPUTE)
                 .module(module)
                 .name(c"main");
-            let info = vk::ComputePipelineCreateInfo::default().stage(stage).layout(layout);
+            let info = vk::ComputePipelineCreateInfo::default()
+                .stage(stage)
+                .layout(layout);
             let made = device.create_compute_pipelines(self.cache, &[info], None);
             device.destroy_shader_module(module, None);
-            let pipelines = made.map_err(|(_, result)| result).call("vkCreateComputePipelines")?;
+            let pipelines = made
+                .map_err(|(_, result)| result)
+                .call("vkCreateComputePipelines")?;
             Ok(pipelines[0])
         }
     }
@@ -273,15 +295,22 @@ impl Sets {
         let sizes = [vk::DescriptorPoolSize::default()
             .ty(vk::DescriptorType::STORAGE_BUFFER)
             .descriptor_count(bindings as u32)];
-        let info =
-            vk::DescriptorPoolCreateInfo::default().max_sets(pieces as u32 + 1).pool_sizes(&sizes);
+        let info = vk::DescriptorPoolCreateInfo::default()
+            .max_sets(pieces as u32 + 1)
+            .pool_sizes(&sizes);
         // SAFETY: the device lives as long as the layout.
         let pool =
             unsafe { device.create_descriptor_pool(&info, None) }.call("vkCreateDescriptorPool")?;
-        let mut made = Self { layout: layout.clone(), pool, sets: Vec::new() };
+        let mut made = Self {
+            layout: layout.clone(),
+            pool,
+            sets: Vec::new(),
+        };
         let mut layouts = vec![layout.sets[0]; pieces + 1];
         layouts[0] = layout.sets[1];
-        let info = vk::DescriptorSetAllocateInfo::default().descriptor_pool(pool).set_layouts(&layouts);
+        let info = vk::DescriptorSetAllocateInfo::default()
+            .descriptor_pool(pool)
+            .set_layouts(&layouts);
         // SAFETY: the pool was made for just these sets.
         made.sets =
             unsafe { device.allocate_descriptor_sets(&info) }.call("vkAllocateDescriptorSets")?;
@@ -307,7 +336,12 @@ impl Drop for Sets {
     fn drop(&mut self) {
         // SAFETY: whoever drops sets vouches that no unfinished command buffer uses them: the backend waits, an
         // engine keeps its `Recorded`.
-        unsafe { self.layout.shared.device.destroy_descriptor_pool(self.pool, None) };
+        unsafe {
+            self.layout
+                .shared
+                .device
+                .destroy_descriptor_pool(self.pool, None)
+        };
     }
 }
 

@@ -115,10 +115,20 @@ pub fn kernels(plan: &Plan, target: Target) -> Vec<Kernel> {
         emitter.m.open_main();
         body(&mut emitter);
         emitter.m.close(None);
-        kernels.push(Kernel { stage, words: emitter.m.words() });
+        kernels.push(Kernel {
+            stage,
+            words: emitter.m.words(),
+        });
     };
-    for (pass, folds) in plan.passes().iter().map(adarem::plan::Pass::folds).enumerate() {
-        emit(Stage::Chunks { pass }, &plan.lane_ops(pass), &|e| e.chunks(pass));
+    for (pass, folds) in plan
+        .passes()
+        .iter()
+        .map(adarem::plan::Pass::folds)
+        .enumerate()
+    {
+        emit(Stage::Chunks { pass }, &plan.lane_ops(pass), &|e| {
+            e.chunks(pass)
+        });
         let none = OpSet::default();
         let scalars = plan.scalar_ops(pass);
         let over_group = folds.iter().any(|(fold, _)| fold.scope == Scope::Group);
@@ -159,7 +169,10 @@ impl Places {
     pub fn of(plan: &Plan) -> Self {
         let (mut group, mut record) = (Vec::new(), Vec::new());
         for (p, pass) in (0u8..).zip(plan.passes()) {
-            let over_group = pass.folds().iter().any(|(fold, _)| fold.scope == Scope::Group);
+            let over_group = pass
+                .folds()
+                .iter()
+                .any(|(fold, _)| fold.scope == Scope::Group);
             for (k, (fold, _)) in (0u8..).zip(pass.folds()) {
                 if fold.scope == Scope::Group {
                     group.push((p, k));
@@ -170,8 +183,18 @@ impl Places {
             }
             record.extend(plan.newly_handed(p.into()).iter().map(Recorded::Scalar));
         }
-        let partials = plan.passes().iter().map(|pass| pass.folds().len()).max().unwrap_or(0);
-        Self { uniforms: plan.uniforms(), group, record, partials }
+        let partials = plan
+            .passes()
+            .iter()
+            .map(|pass| pass.folds().len())
+            .max()
+            .unwrap_or(0);
+        Self {
+            uniforms: plan.uniforms(),
+            group,
+            record,
+            partials,
+        }
     }
 
     /// Numbers that a step of so many tensors keeps.
@@ -281,15 +304,27 @@ impl<'p> Emitter<'p> {
             m.capability(capability::FLOAT64);
             m.capability(capability::INT64);
         }
-        let Floats { denorm_preserve, signed_zero_inf_nan_preserve, rounding_rte } = target.floats;
+        let Floats {
+            denorm_preserve,
+            signed_zero_inf_nan_preserve,
+            rounding_rte,
+        } = target.floats;
         for (has, capability, mode) in [
-            (denorm_preserve, capability::DENORM_PRESERVE, mode::DENORM_PRESERVE),
+            (
+                denorm_preserve,
+                capability::DENORM_PRESERVE,
+                mode::DENORM_PRESERVE,
+            ),
             (
                 signed_zero_inf_nan_preserve,
                 capability::SIGNED_ZERO_INF_NAN_PRESERVE,
                 mode::SIGNED_ZERO_INF_NAN_PRESERVE,
             ),
-            (rounding_rte, capability::ROUNDING_MODE_RTE, mode::ROUNDING_MODE_RTE),
+            (
+                rounding_rte,
+                capability::ROUNDING_MODE_RTE,
+                mode::ROUNDING_MODE_RTE,
+            ),
         ] {
             if has {
                 m.capability(capability);
@@ -310,9 +345,20 @@ impl<'p> Emitter<'p> {
         let (lanes, native) = (plan.lanes(), target.division == Division::Native);
         let exactly = |id| !(native && lanes.contains(id));
         let some = |wanted: fn(Op) -> bool| ops.iter().any(|id| wanted(plan.op(id)) && exactly(id));
-        let (divides, roots) = (some(|op| matches!(op, Op::Div(..))), some(|op| matches!(op, Op::Sqrt(_))));
-        let divide = if divides { exact::division(&mut m, format, real, word) } else { 0 };
-        let root = if roots { exact::square_root(&mut m, format, real, word) } else { 0 };
+        let (divides, roots) = (
+            some(|op| matches!(op, Op::Div(..))),
+            some(|op| matches!(op, Op::Sqrt(_))),
+        );
+        let divide = if divides {
+            exact::division(&mut m, format, real, word)
+        } else {
+            0
+        };
+        let root = if roots {
+            exact::square_root(&mut m, format, real, word)
+        } else {
+            0
+        };
         Self {
             plan,
             places,
@@ -334,7 +380,9 @@ impl<'p> Emitter<'p> {
     /// The lanes of a pass: one workgroup a chunk.
     fn chunks(&mut self, pass: usize) {
         let plan = self.plan;
-        let Some(what) = plan.passes().get(pass) else { return };
+        let Some(what) = plan.passes().get(pass) else {
+            return;
+        };
         let ops = plan.lane_ops(pass);
         let [count, theta_first, grad_first, tensor] =
             [Pushed::Count, Pushed::Theta, Pushed::Grad, Pushed::Tensor].map(|p| self.pushed(p));
@@ -344,7 +392,11 @@ impl<'p> Emitter<'p> {
             .chain((0..plan.slots()).filter_map(|k| what.slot(k).map(of(slot(k), zero))))
             .collect::<Vec<_>>();
         let partials = Binding(0, piece_partials(plan.slots()));
-        self.written = outputs.iter().map(|&(binding, ..)| binding).chain([partials]).collect();
+        self.written = outputs
+            .iter()
+            .map(|&(binding, ..)| binding)
+            .chain([partials])
+            .collect();
         let loads = ops
             .iter()
             .filter_map(|id| match plan.op(id) {
@@ -365,11 +417,17 @@ impl<'p> Emitter<'p> {
         let chunk = self.m.word(CHUNK as u32);
         let from = self.index(op::I_MUL, group, chunk);
         let to = self.index(op::I_ADD, from, chunk);
-        let folds = what.folds().iter().map(|(fold, _)| fold.op).collect::<Vec<_>>();
+        let folds = what
+            .folds()
+            .iter()
+            .map(|(fold, _)| fold.op)
+            .collect::<Vec<_>>();
 
         // Loads first, then arithmetic, then stores: so many loads are under way at once.
         let tree = self.begin_tree(&folds, from, to, count);
-        let loaded = tree.lanes.map(|(at, inside)| self.load_lane(&loads, at, inside));
+        let loaded = tree
+            .lanes
+            .map(|(at, inside)| self.load_lane(&loads, at, inside));
         for (k, &(.., id)) in loads.iter().enumerate() {
             values.set(id, core::array::from_fn(|j| loaded[j][k]));
         }
@@ -387,7 +445,11 @@ impl<'p> Emitter<'p> {
             }
             self.m.end_if(lane);
         }
-        let folded = what.folds().iter().map(|&(_, id)| values.get(id)).collect::<Vec<_>>();
+        let folded = what
+            .folds()
+            .iter()
+            .map(|&(_, id)| values.get(id))
+            .collect::<Vec<_>>();
         let results = self.end_tree(tree, &folded);
 
         if !folds.is_empty() {
@@ -419,7 +481,9 @@ impl<'p> Emitter<'p> {
     /// The partials of each tensor: one workgroup a tensor. With `last`, the scalars too.
     fn tensors(&mut self, pass: usize, last: bool) {
         let plan = self.plan;
-        let Some(what) = plan.passes().get(pass) else { return };
+        let Some(what) = plan.passes().get(pass) else {
+            return;
+        };
         self.written = vec![SCALARS, CARRIED];
         let group = self.workgroup();
         let first = self.pushed(Pushed::Tensor);
@@ -430,7 +494,11 @@ impl<'p> Emitter<'p> {
         let entry = self.offset(entry, 1);
         let chunks = self.load_word(TABLE, entry);
 
-        let folds = what.folds().iter().map(|(fold, _)| fold.op).collect::<Vec<_>>();
+        let folds = what
+            .folds()
+            .iter()
+            .map(|(fold, _)| fold.op)
+            .collect::<Vec<_>>();
         let zero = self.m.word(0);
         let tree = self.begin_tree(&folds, zero, chunks, chunks);
         let numbers = tree.lanes.map(|(at, inside)| {
@@ -446,7 +514,9 @@ impl<'p> Emitter<'p> {
                 .collect::<Vec<_>>();
             self.m.end_if_with(there, self.real, &values, otherwise)
         });
-        let folded = (0..folds.len()).map(|k| core::array::from_fn(|j| numbers[j][k])).collect::<Vec<_>>();
+        let folded = (0..folds.len())
+            .map(|k| core::array::from_fn(|j| numbers[j][k]))
+            .collect::<Vec<_>>();
         let results = self.end_tree(tree, &folded);
 
         let only = self.begin_first_invocation();
@@ -467,7 +537,9 @@ impl<'p> Emitter<'p> {
     /// The tensors' results of the folds over the group: one workgroup.
     fn group(&mut self, pass: usize) {
         let plan = self.plan;
-        let Some(what) = plan.passes().get(pass) else { return };
+        let Some(what) = plan.passes().get(pass) else {
+            return;
+        };
         self.written = vec![SCALARS];
         let over_group = (0u8..)
             .zip(what.folds())
@@ -485,10 +557,15 @@ impl<'p> Emitter<'p> {
                 .iter()
                 .filter_map(|&(k, _)| self.place(Recorded::Fold(pass as u8, k), at))
                 .collect::<Vec<_>>();
-            let values = values.iter().map(|&at| self.load(SCALARS, at)).collect::<Vec<_>>();
+            let values = values
+                .iter()
+                .map(|&at| self.load(SCALARS, at))
+                .collect::<Vec<_>>();
             self.m.end_if_with(there, self.real, &values, otherwise)
         });
-        let folded = (0..folds.len()).map(|k| core::array::from_fn(|j| numbers[j][k])).collect::<Vec<_>>();
+        let folded = (0..folds.len())
+            .map(|k| core::array::from_fn(|j| numbers[j][k]))
+            .collect::<Vec<_>>();
         let results = self.end_tree(tree, &folded);
         let only = self.begin_first_invocation();
         for (&(k, _), &result) in over_group.iter().zip(&results) {
@@ -530,7 +607,10 @@ impl<'p> Emitter<'p> {
             }
         }
         // What the ops and the carried scalars read and no op here computes was handed on by an earlier pass.
-        let read = ops.iter().flat_map(|id| plan.op(id).args()).chain(plan.carries(pass).map(|(_, id)| id));
+        let read = ops
+            .iter()
+            .flat_map(|id| plan.op(id).args())
+            .chain(plan.carries(pass).map(|(_, id)| id));
         for id in read.filter(|&id| !ops.contains(id)) {
             if !values.has(id) {
                 let value = self.recorded(id, tensor);
@@ -554,7 +634,12 @@ impl<'p> Emitter<'p> {
     }
 
     /// Evaluates the scalars among `ops` that have no value yet.
-    fn evaluate_scalars<const N: usize>(&mut self, ops: &OpSet, tensor: u32, values: &mut Values<N>) {
+    fn evaluate_scalars<const N: usize>(
+        &mut self,
+        ops: &OpSet,
+        tensor: u32,
+        values: &mut Values<N>,
+    ) {
         for id in ops.iter() {
             if !self.lanes.contains(id) && !values.has(id) {
                 let value = self.evaluate_scalar(id, tensor, |a| values.get(a)[0]);
@@ -579,7 +664,10 @@ impl<'p> Emitter<'p> {
                     Some(at) => Some(self.m.word(at)),
                     None => self.place(Recorded::Fold(pass, k), tensor),
                 };
-                self.load(SCALARS, at.expect("a fold read from memory has a place there"))
+                self.load(
+                    SCALARS,
+                    at.expect("a fold read from memory has a place there"),
+                )
             }
             _ => self.evaluate(id, value),
         }
@@ -593,7 +681,9 @@ impl<'p> Emitter<'p> {
             Op::Sub(a, b) => self.m.float(op::F_SUB, real, &[x(a), x(b)]),
             Op::Mul(a, b) => self.m.float(op::F_MUL, real, &[x(a), x(b)]),
             Op::Div(a, b) if native => self.m.float(op::F_DIV, real, &[x(a), x(b)]),
-            Op::Div(a, b) => self.m.op(op::FUNCTION_CALL, real, &[self.divide, x(a), x(b)]),
+            Op::Div(a, b) => self
+                .m
+                .op(op::FUNCTION_CALL, real, &[self.divide, x(a), x(b)]),
             Op::Sqrt(a) if native => self.m.glsl(glsl::SQRT, real, &[x(a)]),
             Op::Sqrt(a) => self.m.op(op::FUNCTION_CALL, real, &[self.root, x(a)]),
             Op::Max(a, b) => {
@@ -632,11 +722,14 @@ impl<'p> Emitter<'p> {
         let accumulators = folds
             .iter()
             .map(|&fold| {
-                (fold, core::array::from_fn(|_| {
-                    let accumulator = self.m.local(self.real);
-                    self.m.plain(op::STORE, &[accumulator, zero]);
-                    accumulator
-                }))
+                (
+                    fold,
+                    core::array::from_fn(|_| {
+                        let accumulator = self.m.local(self.real);
+                        self.m.plain(op::STORE, &[accumulator, zero]);
+                        accumulator
+                    }),
+                )
             })
             .collect();
         let invocation = self.invocation();
@@ -647,13 +740,23 @@ impl<'p> Emitter<'p> {
             let at = self.offset(first, INVOCATIONS * j as u32);
             (at, self.m.test(op::U_LESS_THAN, at, limit))
         });
-        Tree { accumulators, rounds, lanes, invocation }
+        Tree {
+            accumulators,
+            rounds,
+            lanes,
+            invocation,
+        }
     }
 
     /// Closes it: adds each fold's numbers to its accumulators, and after the last round halves them. The results
     /// stand at place 0 of shared arrays, for the first invocation to read.
     fn end_tree(&mut self, tree: Tree, numbers: &[[u32; OWNED]]) -> Vec<u32> {
-        let Tree { accumulators, rounds, lanes, invocation } = tree;
+        let Tree {
+            accumulators,
+            rounds,
+            lanes,
+            invocation,
+        } = tree;
         let (real, zero) = (self.real, self.literal(0.0));
         for ((fold, owned), numbers) in accumulators.iter().zip(numbers) {
             for j in 0..OWNED {
@@ -669,13 +772,20 @@ impl<'p> Emitter<'p> {
         let mut shared = Vec::new();
         for (fold, owned) in &accumulators {
             // Accumulator j * INVOCATIONS + invocation meets the one WIDTH / 2, then WIDTH / 4, further on.
-            let mut mine = owned.map(|variable| self.m.op(op::LOAD, real, &[variable])).to_vec();
+            let mut mine = owned
+                .map(|variable| self.m.op(op::LOAD, real, &[variable]))
+                .to_vec();
             while mine.len() > 1 {
                 let far = mine.split_off(mine.len() / 2);
-                mine = mine.iter().zip(&far).map(|(&a, &b)| self.combine(*fold, a, b)).collect();
+                mine = mine
+                    .iter()
+                    .zip(&far)
+                    .map(|(&a, &b)| self.combine(*fold, a, b))
+                    .collect();
             }
             let variable = self.m.global(class::WORKGROUP, array);
-            self.m.store(class::WORKGROUP, real, variable, &[invocation], mine[0]);
+            self.m
+                .store(class::WORKGROUP, real, variable, &[invocation], mine[0]);
             shared.push(variable);
         }
         if shared.is_empty() {
@@ -689,9 +799,11 @@ impl<'p> Emitter<'p> {
             let working = self.m.begin_if(works);
             let far = self.index(op::I_ADD, invocation, limit);
             for ((fold, _), &variable) in accumulators.iter().zip(&shared) {
-                let [a, b] = [invocation, far].map(|at| self.m.load(class::WORKGROUP, real, variable, &[at]));
+                let [a, b] = [invocation, far]
+                    .map(|at| self.m.load(class::WORKGROUP, real, variable, &[at]));
                 let sum = self.combine(*fold, a, b);
-                self.m.store(class::WORKGROUP, real, variable, &[invocation], sum);
+                self.m
+                    .store(class::WORKGROUP, real, variable, &[invocation], sum);
             }
             self.m.end_if(working);
             width /= 2;
@@ -711,7 +823,9 @@ impl<'p> Emitter<'p> {
                 let number = self.m.test(op::U_LESS_THAN_EQUAL, magnitude, infinity);
                 let bool = self.m.bool();
                 let wins = self.m.op(op::LOGICAL_AND, bool, &[larger, number]);
-                let bits = self.m.op(op::SELECT, self.word, &[wins, magnitude, largest]);
+                let bits = self
+                    .m
+                    .op(op::SELECT, self.word, &[wins, magnitude, largest]);
                 self.m.op(op::BITCAST, self.real, &[bits])
             }
         }
@@ -721,9 +835,12 @@ impl<'p> Emitter<'p> {
     fn barrier(&mut self) {
         const WORKGROUP_SCOPE: u32 = 2;
         const ACQUIRE_RELEASE_WORKGROUP_MEMORY: u32 = 0x108;
-        let (scope, semantics) =
-            (self.m.word(WORKGROUP_SCOPE), self.m.word(ACQUIRE_RELEASE_WORKGROUP_MEMORY));
-        self.m.plain(op::CONTROL_BARRIER, &[scope, scope, semantics]);
+        let (scope, semantics) = (
+            self.m.word(WORKGROUP_SCOPE),
+            self.m.word(ACQUIRE_RELEASE_WORKGROUP_MEMORY),
+        );
+        self.m
+            .plain(op::CONTROL_BARRIER, &[scope, scope, semantics]);
     }
 
     fn begin_first_invocation(&mut self) -> If {
@@ -734,7 +851,9 @@ impl<'p> Emitter<'p> {
 
     /// A scalar that an earlier pass handed on.
     fn recorded(&mut self, id: Id, tensor: u32) -> u32 {
-        let at = self.place(Recorded::Scalar(id), tensor).expect("what is handed on has a place");
+        let at = self
+            .place(Recorded::Scalar(id), tensor)
+            .expect("what is handed on has a place");
         let value = self.load(SCALARS, at);
         if !matches!(self.plan.op(id), Op::Lt(..)) {
             return value;
@@ -771,7 +890,11 @@ impl<'p> Emitter<'p> {
 
     /// A constant, rounded once.
     fn literal(&mut self, x: f64) -> u32 {
-        let bits = if self.format.width == 32 { (x as f32).to_bits().into() } else { x.to_bits() };
+        let bits = if self.format.width == 32 {
+            (x as f32).to_bits().into()
+        } else {
+            x.to_bits()
+        };
         self.m.constant(self.real, &self.format.words(bits))
     }
 
@@ -792,7 +915,8 @@ impl<'p> Emitter<'p> {
 
     fn pushed(&mut self, what: Pushed) -> u32 {
         let (u32, place) = (self.m.u32(), self.m.word(what as u32));
-        self.m.load(class::PUSH_CONSTANT, u32, self.pushed, &[place])
+        self.m
+            .load(class::PUSH_CONSTANT, u32, self.pushed, &[place])
     }
 
     fn workgroup(&mut self) -> u32 {
@@ -821,19 +945,33 @@ impl<'p> Emitter<'p> {
     }
 
     fn load(&mut self, binding: Binding, at: u32) -> u32 {
-        let (variable, zero) = (self.buffer(binding, self.real, self.format.width / 8), self.m.word(0));
-        self.m.load(class::STORAGE_BUFFER, self.real, variable, &[zero, at])
+        let (variable, zero) = (
+            self.buffer(binding, self.real, self.format.width / 8),
+            self.m.word(0),
+        );
+        self.m
+            .load(class::STORAGE_BUFFER, self.real, variable, &[zero, at])
     }
 
     fn load_word(&mut self, binding: Binding, at: u32) -> u32 {
         let (u32, zero) = (self.m.u32(), self.m.word(0));
         let variable = self.buffer(binding, u32, 4);
-        self.m.load(class::STORAGE_BUFFER, u32, variable, &[zero, at])
+        self.m
+            .load(class::STORAGE_BUFFER, u32, variable, &[zero, at])
     }
 
     fn store(&mut self, binding: Binding, at: u32, value: u32) {
-        let (variable, zero) = (self.buffer(binding, self.real, self.format.width / 8), self.m.word(0));
-        self.m.store(class::STORAGE_BUFFER, self.real, variable, &[zero, at], value);
+        let (variable, zero) = (
+            self.buffer(binding, self.real, self.format.width / 8),
+            self.m.word(0),
+        );
+        self.m.store(
+            class::STORAGE_BUFFER,
+            self.real,
+            variable,
+            &[zero, at],
+            value,
+        );
     }
 
     /// The variable of a buffer, declared when first used, and as only read unless the kernel writes it: the
@@ -844,7 +982,8 @@ impl<'p> Emitter<'p> {
         }
         let block = self.m.buffer_type(element, stride);
         let variable = self.m.global(class::STORAGE_BUFFER, block);
-        self.m.decorate(variable, &[decoration::DESCRIPTOR_SET, binding.0]);
+        self.m
+            .decorate(variable, &[decoration::DESCRIPTOR_SET, binding.0]);
         self.m.decorate(variable, &[decoration::BINDING, binding.1]);
         if !self.written.contains(&binding) {
             self.m.decorate(variable, &[decoration::NON_WRITABLE]);

@@ -2,8 +2,8 @@
 
 use crate::{
     context::Shared,
-    error::Error,
     device::Vulkan,
+    error::Error,
     memory::{Allocation, Purpose},
     pipeline::{Compiled, PIECE_BINDINGS, Sets},
     spirv::{INVOCATIONS, PUSHED, Places, Stage, piece_partials},
@@ -44,7 +44,11 @@ impl Scratch {
         let scalars = places.scalars(encoder.tensors()) as u64 * size;
         let table = encoder.table.len() as u64 * 4;
         let partials = (encoder.rows * places.partials()) as u64 * size;
-        let wishes = [(&mut self.scalars, scalars), (&mut self.table, table), (&mut self.partials, partials)];
+        let wishes = [
+            (&mut self.scalars, scalars),
+            (&mut self.table, table),
+            (&mut self.partials, partials),
+        ];
         for (buffer, bytes) in wishes {
             let has = buffer.as_ref().map_or(0, |grown| grown.bytes);
             if has >= bytes && buffer.is_some() {
@@ -53,15 +57,20 @@ impl Scratch {
             if bytes > shared.limits.binding_bytes {
                 return Err(Error::OutOfMemory { bytes });
             }
-            let bytes = bytes.max(2 * has).clamp(256, shared.limits.binding_bytes.max(256));
+            let bytes = bytes
+                .max(2 * has)
+                .clamp(256, shared.limits.binding_bytes.max(256));
             let allocation = Allocation::new(shared, bytes, Purpose::Kernels)?;
-            self.outgrown.extend(buffer.replace(Grown { allocation, bytes }));
+            self.outgrown
+                .extend(buffer.replace(Grown { allocation, bytes }));
         }
         Ok(())
     }
 
     fn buffer(grown: &Option<Grown>) -> vk::Buffer {
-        grown.as_ref().map_or(vk::Buffer::null(), |grown| grown.allocation.buffer)
+        grown
+            .as_ref()
+            .map_or(vk::Buffer::null(), |grown| grown.allocation.buffer)
     }
 }
 
@@ -89,7 +98,11 @@ fn bound(
 ) -> (vk::DescriptorBufferInfo, u32) {
     let start = offset / alignment * alignment;
     let range = offset - start + len as u64 * size;
-    let info = vk::DescriptorBufferInfo { buffer, offset: start, range };
+    let info = vk::DescriptorBufferInfo {
+        buffer,
+        offset: start,
+        range,
+    };
     (info, ((offset - start) / size) as u32)
 }
 
@@ -130,13 +143,22 @@ impl Encoder {
                 let lanes = self.lanes.min(len - first);
                 let [theta, grad] = [&**theta, grad].map(|tensor| {
                     let offset = tensor.bytes().start + first as u64 * size;
-                    bound(tensor.buffer(), offset, lanes, size, limits.offset_alignment).1
+                    bound(
+                        tensor.buffer(),
+                        offset,
+                        lanes,
+                        size,
+                        limits.offset_alignment,
+                    )
+                    .1
                 });
                 self.pieces.push([lanes as u32, theta, grad, tensor]);
             }
         }
         // A row's number is a word of the table.
-        u32::try_from(self.rows).map_err(|_| Error::OutOfMemory { bytes: self.rows as u64 * size })?;
+        u32::try_from(self.rows).map_err(|_| Error::OutOfMemory {
+            bytes: self.rows as u64 * size,
+        })?;
         Ok(())
     }
 
@@ -157,9 +179,16 @@ impl Encoder {
         uniforms: &[f64],
         batch: &Batch<'_, '_, Vulkan<E>>,
     ) {
-        let recorder = Recorder { device: &shared.device, commands, layout: compiled.layout.pipeline };
+        let recorder = Recorder {
+            device: &shared.device,
+            commands,
+            layout: compiled.layout.pipeline,
+        };
         let limits = shared.limits;
-        let (scalars, partials) = (Scratch::buffer(&scratch.scalars), Scratch::buffer(&scratch.partials));
+        let (scalars, partials) = (
+            Scratch::buffer(&scratch.scalars),
+            Scratch::buffer(&scratch.partials),
+        );
         let table = Scratch::buffer(&scratch.table);
         // SAFETY: the caller vouches for all of this function's commands and buffers; each call keeps to what the
         // buffers were made for: scratch is large enough (`Scratch::fit`), pieces lie within their tensors.
@@ -176,7 +205,10 @@ impl Encoder {
             recorder.update(scalars, &bytes[..size * uniforms.len()]);
             if compiled.places.partials() > 0 {
                 let words = self.table.as_ptr().cast::<u8>();
-                recorder.update(table, core::slice::from_raw_parts(words, 4 * self.table.len()));
+                recorder.update(
+                    table,
+                    core::slice::from_raw_parts(words, 4 * self.table.len()),
+                );
             }
             recorder.updates_before_kernels();
 
@@ -196,7 +228,8 @@ impl Encoder {
                     }
                     Stage::Tensors => {
                         for first in (0..count).step_by(limits.groups as usize) {
-                            recorder.dispatch(&[count, 0, 0, first], limits.groups.min(count - first));
+                            recorder
+                                .dispatch(&[count, 0, 0, first], limits.groups.min(count - first));
                         }
                     }
                     Stage::Group => recorder.dispatch(&[count, 0, 0, 0], 1),
@@ -229,8 +262,11 @@ impl Encoder {
         sets: &Sets,
         batch: &Batch<'_, '_, Vulkan<E>>,
     ) {
-        let whole =
-            |buffer| vk::DescriptorBufferInfo { buffer, offset: 0, range: vk::WHOLE_SIZE };
+        let whole = |buffer| vk::DescriptorBufferInfo {
+            buffer,
+            offset: 0,
+            range: vk::WHOLE_SIZE,
+        };
         let (size, alignment) = (E::DTYPE.bytes() as u64, shared.limits.offset_alignment);
         let slots = compiled.layout.slots;
         let stride = compiled.places.partials();
@@ -257,7 +293,12 @@ impl Encoder {
                     buffers[0] = range(theta.buffer(), theta.bytes().start, first, lanes);
                     buffers[1] = range(grad.buffer(), grad.bytes().start, first, lanes);
                     for (binding, slot) in buffers[2..].iter_mut().zip(batch.slots.iter()) {
-                        *binding = range(slot.buffer(), slot.bytes().start, state.start + first, lanes);
+                        *binding = range(
+                            slot.buffer(),
+                            slot.bytes().start,
+                            state.start + first,
+                            lanes,
+                        );
                     }
                     if stride > 0 {
                         let row = entry[0] as usize + first / CHUNK;
@@ -282,10 +323,15 @@ use {vk::AccessFlags as Access, vk::PipelineStageFlags as Pipeline};
 
 impl Recorder<'_> {
     unsafe fn barrier(&self, from: Pipeline, wrote: Access, to: Pipeline, uses: Access) {
-        let memory = [vk::MemoryBarrier::default().src_access_mask(wrote).dst_access_mask(uses)];
+        let memory = [vk::MemoryBarrier::default()
+            .src_access_mask(wrote)
+            .dst_access_mask(uses)];
         let none = vk::DependencyFlags::empty();
         // SAFETY: see the type.
-        unsafe { self.device.cmd_pipeline_barrier(self.commands, from, to, none, &memory, &[], &[]) };
+        unsafe {
+            self.device
+                .cmd_pipeline_barrier(self.commands, from, to, none, &memory, &[], &[])
+        };
     }
 
     /// Whatever came before (gradients by the engine, the step before, which uses the same scratch) is finished
@@ -324,14 +370,18 @@ impl Recorder<'_> {
     unsafe fn update(&self, buffer: vk::Buffer, bytes: &[u8]) {
         for (k, part) in bytes.chunks(UPDATE).enumerate() {
             // SAFETY: see the type.
-            unsafe { self.device.cmd_update_buffer(self.commands, buffer, (k * UPDATE) as u64, part) };
+            unsafe {
+                self.device
+                    .cmd_update_buffer(self.commands, buffer, (k * UPDATE) as u64, part)
+            };
         }
     }
 
     unsafe fn pipeline(&self, pipeline: vk::Pipeline) {
         // SAFETY: see the type.
         unsafe {
-            self.device.cmd_bind_pipeline(self.commands, vk::PipelineBindPoint::COMPUTE, pipeline);
+            self.device
+                .cmd_bind_pipeline(self.commands, vk::PipelineBindPoint::COMPUTE, pipeline);
         }
     }
 
@@ -339,7 +389,14 @@ impl Recorder<'_> {
         let point = vk::PipelineBindPoint::COMPUTE;
         // SAFETY: see the type.
         unsafe {
-            self.device.cmd_bind_descriptor_sets(self.commands, point, self.layout, index, &[set], &[]);
+            self.device.cmd_bind_descriptor_sets(
+                self.commands,
+                point,
+                self.layout,
+                index,
+                &[set],
+                &[],
+            );
         }
     }
 
@@ -351,7 +408,8 @@ impl Recorder<'_> {
         let stages = vk::ShaderStageFlags::COMPUTE;
         // SAFETY: see the type.
         unsafe {
-            self.device.cmd_push_constants(self.commands, self.layout, stages, 0, &bytes);
+            self.device
+                .cmd_push_constants(self.commands, self.layout, stages, 0, &bytes);
             self.device.cmd_dispatch(self.commands, groups, 1, 1);
         }
     }

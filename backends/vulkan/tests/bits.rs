@@ -18,7 +18,9 @@ struct EveryRule<'v, E> {
 }
 
 impl<E: Element> rules::EachRule for EveryRule<'_, E> {
-    fn rule<R: Tunable + Default + Clone + PartialEq + core::fmt::Debug + Send + 'static>(&mut self) {
+    fn rule<R: Tunable + Default + Clone + PartialEq + core::fmt::Debug + Send + 'static>(
+        &mut self,
+    ) {
         for scope in [Scope::Tensor, Scope::Group] {
             let (mut rule, mut scoped) = (R::default(), false);
             rule.settings(&mut |_, setting| {
@@ -38,9 +40,15 @@ impl<E: Element> rules::EachRule for EveryRule<'_, E> {
 }
 
 fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<E>::new(&context).unwrap();
-    let mut all = EveryRule { vulkan: &mut vulkan, draw, failures: Vec::new() };
+    let mut all = EveryRule {
+        vulkan: &mut vulkan,
+        draw,
+        failures: Vec::new(),
+    };
     rules::for_each(&mut all);
     assert!(all.failures.is_empty(), "{}", all.failures.join("\n"));
 }

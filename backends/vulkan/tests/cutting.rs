@@ -13,20 +13,38 @@ fn narrow<E: Element>(chunks: u64, groups: u32) -> Option<Context> {
     let context = support::context()?;
     let limits = context.limits();
     let bytes = (CHUNK * E::DTYPE.bytes()) as u64 * chunks + limits.offset_alignment;
-    Some(context.with_limits(Limits { binding_bytes: bytes, groups, ..limits }))
+    Some(context.with_limits(Limits {
+        binding_bytes: bytes,
+        groups,
+        ..limits
+    }))
 }
 
 /// Lengths at, below and above one, two and many pieces of so many chunks.
 fn lengths(chunks: usize) -> Vec<usize> {
     let piece = chunks * CHUNK;
-    vec![piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 1, 5 * piece + 17, 0, 1, CHUNK + 1]
+    vec![
+        piece - 1,
+        piece,
+        piece + 1,
+        2 * piece,
+        2 * piece + 1,
+        5 * piece + 17,
+        0,
+        1,
+        CHUNK + 1,
+    ]
 }
 
 fn rules<E: Element>(context: &Context, lengths: &[usize]) {
     let mut vulkan = Vulkan::<E>::new(context).unwrap();
     compare(&mut vulkan, &Folds, lengths, 2, Numbers::mild).unwrap();
     compare(&mut vulkan, &AdaRem::default(), lengths, 2, Numbers::mild).unwrap();
-    let group = AdaRemS { scope: Scope::Group, sphere: Scope::Group, ..AdaRemS::default() };
+    let group = AdaRemS {
+        scope: Scope::Group,
+        sphere: Scope::Group,
+        ..AdaRemS::default()
+    };
     compare(&mut vulkan, &group, lengths, 2, Numbers::mild).unwrap();
 }
 
@@ -62,14 +80,22 @@ fn more_tensors_than_a_dispatch_covers() {
 /// Tensors cut from one allocation start at any multiple of their element, not at the device's alignment.
 #[test]
 fn tensors_without_alignment_give_the_same_bits() {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let lengths = [1, 5000, 3, 0, 4097, 4096, 7];
     let mut numbers = Numbers::new(3);
     let cut = |vulkan: &mut Vulkan<f32>, numbers: &[Vec<f32>]| -> Vec<Tensor<f32>> {
-        support::upload(vulkan, &numbers.concat()).split(&lengths).unwrap()
+        support::upload(vulkan, &numbers.concat())
+            .split(&lengths)
+            .unwrap()
     };
-    let mut many = || lengths.map(|len| numbers.many(len, Numbers::mild::<f32>)).to_vec();
+    let mut many = || {
+        lengths
+            .map(|len| numbers.many(len, Numbers::mild::<f32>))
+            .to_vec()
+    };
     let (mut theta, grad) = (many(), many());
     let (mut device_theta, device_grad) = (cut(&mut vulkan, &theta), cut(&mut vulkan, &grad));
     let mut cpu = Cpu::new();
@@ -91,7 +117,9 @@ fn tensors_without_alignment_give_the_same_bits() {
 
 #[test]
 fn a_thousand_tensors_give_the_same_bits() {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let lengths = (0..1000).map(|i| i * 37 % 600).collect::<Vec<_>>();
     compare(&mut vulkan, &AdaRem::default(), &lengths, 2, Numbers::mild).unwrap();
@@ -104,7 +132,9 @@ fn no_tensors_at_all_are_a_step() {
         optimizer.step(vulkan, &mut [], &[]).unwrap();
         assert_eq!(optimizer.steps(), 1);
     }
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     step(Sgd::default(), &mut vulkan);
     step(AdaRemS::default(), &mut vulkan);
@@ -114,7 +144,9 @@ fn no_tensors_at_all_are_a_step() {
 /// Copies longer than the staging buffer, to and from the middle of a tensor.
 #[test]
 fn long_copies_arrive_whole() {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let numbers = Numbers::new(5).many(3_000_000, Numbers::any::<f32>);
     let mut tensor = vulkan.zeros(3_000_100).unwrap();
@@ -124,5 +156,8 @@ fn long_copies_arrive_whole() {
     difference("within", &numbers, &all[50..3_000_050]).unwrap();
     difference("behind", &[0.0; 50], &all[3_000_050..]).unwrap();
     let refused = vulkan.write(&mut tensor, 101, &numbers).unwrap_err();
-    assert!(matches!(adarem::Error::kind(&refused), adarem::ErrorKind::Length(_)), "{refused}");
+    assert!(
+        matches!(adarem::Error::kind(&refused), adarem::ErrorKind::Length(_)),
+        "{refused}"
+    );
 }

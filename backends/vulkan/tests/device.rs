@@ -38,7 +38,10 @@ fn originals() -> Originals {
     ORIGINALS.get().unwrap()
 }
 
-fn count<T: Copy + core::ops::Add<Output = T>>(counter: &'static std::thread::LocalKey<Cell<T>>, by: T) {
+fn count<T: Copy + core::ops::Add<Output = T>>(
+    counter: &'static std::thread::LocalKey<Cell<T>>,
+    by: T,
+) {
     counter.set(counter.get() + by);
 }
 
@@ -114,11 +117,26 @@ fn watched(engine: &Engine) -> Context {
         destroy: original.destroy_buffer,
     }));
     let replaced: [Replacement; 5] = [
-        (c"vkQueueSubmit", submit as vk::PFN_vkQueueSubmit as *const c_void),
-        (c"vkWaitSemaphores", wait as vk::PFN_vkWaitSemaphores as *const c_void),
-        (c"vkAllocateMemory", allocate as vk::PFN_vkAllocateMemory as *const c_void),
-        (c"vkCreateBuffer", create as vk::PFN_vkCreateBuffer as *const c_void),
-        (c"vkDestroyBuffer", destroy as vk::PFN_vkDestroyBuffer as *const c_void),
+        (
+            c"vkQueueSubmit",
+            submit as vk::PFN_vkQueueSubmit as *const c_void,
+        ),
+        (
+            c"vkWaitSemaphores",
+            wait as vk::PFN_vkWaitSemaphores as *const c_void,
+        ),
+        (
+            c"vkAllocateMemory",
+            allocate as vk::PFN_vkAllocateMemory as *const c_void,
+        ),
+        (
+            c"vkCreateBuffer",
+            create as vk::PFN_vkCreateBuffer as *const c_void,
+        ),
+        (
+            c"vkDestroyBuffer",
+            destroy as vk::PFN_vkDestroyBuffer as *const c_void,
+        ),
     ];
     engine.lend_with(&replaced, engine.enabled).unwrap()
 }
@@ -135,8 +153,8 @@ fn a_step_of_a_thousand_tensors_is_one_submission_without_a_wait() {
     let context = watched(&engine);
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let lengths = [33; 1000];
-    let [mut theta, grad] = [(); 2]
-        .map(|()| vulkan.zeros(33 * 1000).unwrap().split(&lengths).unwrap());
+    let [mut theta, grad] =
+        [(); 2].map(|()| vulkan.zeros(33 * 1000).unwrap().split(&lengths).unwrap());
     let mut optimizer =
         Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut vulkan, &lengths).unwrap();
     let mut theta = theta.iter_mut().collect::<Vec<_>>();
@@ -148,7 +166,11 @@ fn a_step_of_a_thousand_tensors_is_one_submission_without_a_wait() {
         optimizer.step(&mut vulkan, &mut theta, &grad).unwrap();
     }
     let after = (SUBMISSIONS.get(), WAITS.get(), ALLOCATIONS.get());
-    assert_eq!(after, (before.0 + 3, before.1, before.2), "submissions, waits, allocations");
+    assert_eq!(
+        after,
+        (before.0 + 3, before.1, before.2),
+        "submissions, waits, allocations"
+    );
 }
 
 #[test]
@@ -156,7 +178,10 @@ fn recording_submits_nothing_and_waits_for_nothing() {
     let Some(engine) = engine() else { return };
     let context = watched(&engine);
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
-    let (mut theta, grad) = (upload(&mut vulkan, &[1.0; 9]), upload(&mut vulkan, &[0.5; 9]));
+    let (mut theta, grad) = (
+        upload(&mut vulkan, &[1.0; 9]),
+        upload(&mut vulkan, &[0.5; 9]),
+    );
     let mut optimizer =
         Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut vulkan, &[9]).unwrap();
     vulkan.flush().unwrap();
@@ -164,13 +189,19 @@ fn recording_submits_nothing_and_waits_for_nothing() {
     let commands = engine.begin();
     // SAFETY: `commands` is being recorded, and everything stays until `finish` has waited.
     let (stepped, recorded) = unsafe {
-        vulkan.record(commands, |vulkan| optimizer.step(vulkan, &mut [&mut theta], &[&grad]))
+        vulkan.record(commands, |vulkan| {
+            optimizer.step(vulkan, &mut [&mut theta], &[&grad])
+        })
     };
     stepped.unwrap();
     assert_eq!((SUBMISSIONS.get(), WAITS.get()), before);
     engine.finish(commands);
     drop(recorded);
-    assert_ne!(support::download(&mut vulkan, &theta), [1.0; 9], "the step was taken");
+    assert_ne!(
+        support::download(&mut vulkan, &theta),
+        [1.0; 9],
+        "the step was taken"
+    );
 }
 
 #[test]
@@ -178,14 +209,22 @@ fn a_lost_device_is_an_error_of_its_own_and_stays_one() {
     let Some(engine) = engine() else { return };
     let context = watched(&engine);
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
-    let (mut theta, grad) = (upload(&mut vulkan, &[1.0; 9]), upload(&mut vulkan, &[0.5; 9]));
+    let (mut theta, grad) = (
+        upload(&mut vulkan, &[1.0; 9]),
+        upload(&mut vulkan, &[0.5; 9]),
+    );
     let mut optimizer =
         Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut vulkan, &[9]).unwrap();
     vulkan.flush().unwrap();
 
     SUBMIT.set(vk::Result::ERROR_DEVICE_LOST);
-    let lost = optimizer.step(&mut vulkan, &mut [&mut theta], &[&grad]).unwrap_err();
-    assert_eq!((&lost, lost.kind()), (&Error::DeviceLost, ErrorKind::DeviceLost));
+    let lost = optimizer
+        .step(&mut vulkan, &mut [&mut theta], &[&grad])
+        .unwrap_err();
+    assert_eq!(
+        (&lost, lost.kind()),
+        (&Error::DeviceLost, ErrorKind::DeviceLost)
+    );
     assert_eq!(optimizer.phase(), Phase::Torn);
     assert!(lost.to_string().contains("restore a checkpoint"), "{lost}");
 
@@ -194,7 +233,10 @@ fn a_lost_device_is_an_error_of_its_own_and_stays_one() {
     let (submissions, waits) = (SUBMISSIONS.get(), WAITS.get());
     let mut numbers = [0.0; 9];
     assert_eq!(vulkan.read(&theta, 0, &mut numbers), Err(Error::DeviceLost));
-    assert_eq!(vulkan.write(&mut theta, 0, &numbers), Err(Error::DeviceLost));
+    assert_eq!(
+        vulkan.write(&mut theta, 0, &numbers),
+        Err(Error::DeviceLost)
+    );
     assert_eq!(vulkan.zeros(9).unwrap_err(), Error::DeviceLost);
     assert_eq!(vulkan.flush(), Err(Error::DeviceLost));
     assert_eq!(Vulkan::<f64>::new(&context).unwrap_err(), Error::DeviceLost);
@@ -212,11 +254,18 @@ fn memory_that_is_refused_is_named_and_leaves_nothing_behind() {
     ALLOCATE.set(vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
     let buffers = BUFFERS.get();
     let refused = vulkan.zeros(1000).unwrap_err();
-    assert_eq!((&refused, refused.kind()), (&Error::OutOfMemory { bytes: 4000 }, ErrorKind::OutOfMemory));
+    assert_eq!(
+        (&refused, refused.kind()),
+        (&Error::OutOfMemory { bytes: 4000 }, ErrorKind::OutOfMemory)
+    );
     assert!(refused.to_string().contains("4000 bytes"), "{refused}");
     assert_eq!(BUFFERS.get(), buffers);
     ALLOCATE.set(vk::Result::SUCCESS);
-    assert_eq!(support::download(&mut vulkan, &tensor), [0.0; 10], "the device still works");
+    assert_eq!(
+        support::download(&mut vulkan, &tensor),
+        [0.0; 10],
+        "the device still works"
+    );
     // More than any one allocation may be: refused before the driver is asked.
     let refused = vulkan.zeros(usize::MAX / 16).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
@@ -226,13 +275,42 @@ fn memory_that_is_refused_is_named_and_leaves_nothing_behind() {
 fn what_an_engine_did_not_enable_is_named() {
     let Some(engine) = engine() else { return };
     let lend = |enabled| engine.lend_with(&[], enabled);
-    let old = lend(Enabled { api_version: vk::API_VERSION_1_1, ..engine.enabled }).unwrap_err();
-    assert!(old.to_string().contains("lacks Vulkan 1.2: ask for API version 1.2"), "{old}");
-    let timeless = lend(Enabled { timeline_semaphore: false, ..engine.enabled }).unwrap_err();
-    assert!(timeless.to_string().contains("lacks timelineSemaphore: enable it"), "{timeless}");
+    let old = lend(Enabled {
+        api_version: vk::API_VERSION_1_1,
+        ..engine.enabled
+    })
+    .unwrap_err();
+    assert!(
+        old.to_string()
+            .contains("lacks Vulkan 1.2: ask for API version 1.2"),
+        "{old}"
+    );
+    let timeless = lend(Enabled {
+        timeline_semaphore: false,
+        ..engine.enabled
+    })
+    .unwrap_err();
+    assert!(
+        timeless
+            .to_string()
+            .contains("lacks timelineSemaphore: enable it"),
+        "{timeless}"
+    );
     for (enabled, feature) in [
-        (Enabled { shader_float64: false, ..engine.enabled }, "shaderFloat64"),
-        (Enabled { shader_int64: false, ..engine.enabled }, "shaderInt64"),
+        (
+            Enabled {
+                shader_float64: false,
+                ..engine.enabled
+            },
+            "shaderFloat64",
+        ),
+        (
+            Enabled {
+                shader_int64: false,
+                ..engine.enabled
+            },
+            "shaderInt64",
+        ),
     ] {
         let context = lend(enabled).unwrap();
         let refused = Vulkan::<f64>::new(&context).unwrap_err();
@@ -243,11 +321,16 @@ fn what_an_engine_did_not_enable_is_named() {
 
 #[test]
 fn a_tensor_of_another_device_is_refused() {
-    let (Some(one), Some(other)) = (support::context(), support::context()) else { return };
+    let (Some(one), Some(other)) = (support::context(), support::context()) else {
+        return;
+    };
     let [mut one, mut other] = [one, other].map(|context| Vulkan::<f32>::new(&context).unwrap());
     let (mut theta, grad) = (one.zeros(3).unwrap(), other.zeros(3).unwrap());
-    let mut optimizer = Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut one, &[3]).unwrap();
-    let refused = optimizer.step(&mut one, &mut [&mut theta], &[&grad]).unwrap_err();
+    let mut optimizer =
+        Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut one, &[3]).unwrap();
+    let refused = optimizer
+        .step(&mut one, &mut [&mut theta], &[&grad])
+        .unwrap_err();
     assert_eq!(refused, Error::Foreign);
     assert_eq!(one.read(&grad, 0, &mut [0.0; 3]), Err(Error::Foreign));
 }
@@ -255,11 +338,15 @@ fn a_tensor_of_another_device_is_refused() {
 #[test]
 fn a_missing_loader_is_named_with_its_remedy() {
     // SAFETY: no library is loaded: there is none of that name.
-    let missing = unsafe { Context::open_through(Path::new("/no/such/libvulkan.so.1"), &Choice::Best) };
+    let missing =
+        unsafe { Context::open_through(Path::new("/no/such/libvulkan.so.1"), &Choice::Best) };
     let missing = missing.unwrap_err();
     assert!(matches!(missing, Error::NoLoader { .. }));
     let text = missing.to_string();
-    assert!(text.contains("/no/such/libvulkan.so.1") && text.contains("install libvulkan1"), "{text}");
+    assert!(
+        text.contains("/no/such/libvulkan.so.1") && text.contains("install libvulkan1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -278,26 +365,44 @@ fn a_missing_driver_is_named_with_its_remedy() {
     }
     // The loader reads its list of drivers when the program starts, so another program asks.
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_missing_driver_is_named_with_its_remedy", "--nocapture"])
+        .args([
+            "--exact",
+            "a_missing_driver_is_named_with_its_remedy",
+            "--nocapture",
+        ])
         .env(CHILD, "1")
         .env("VK_DRIVER_FILES", "/no/such/driver.json")
         .env("VK_ICD_FILENAMES", "/no/such/driver.json")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("the child heard") && said.contains("install the GPU's driver"), "{said}");
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        said.contains("the child heard") && said.contains("install the GPU's driver"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_device_is_chosen_by_name_or_type() {
-    let Some(best) = support::context() else { return };
+    let Some(best) = support::context() else {
+        return;
+    };
     let name = best.name().to_owned();
     let named = Context::open(&Choice::Named(name.to_uppercase())).unwrap();
     assert_eq!(named.name(), name);
     let refused = Context::open(&Choice::Named("no such device".into())).unwrap_err();
-    assert!(matches!(&refused, Error::NoDevice { found, .. } if found.iter().any(|f| f.contains(&name))));
-    assert!(refused.to_string().contains("named \"no such device\""), "{refused}");
+    assert!(
+        matches!(&refused, Error::NoDevice { found, .. } if found.iter().any(|f| f.contains(&name)))
+    );
+    assert!(
+        refused.to_string().contains("named \"no such device\""),
+        "{refused}"
+    );
     if best.is_software() {
         let software = Context::open(&Choice::Type(vk::PhysicalDeviceType::CPU)).unwrap();
         assert!(software.is_software());
@@ -306,15 +411,23 @@ fn a_device_is_chosen_by_name_or_type() {
 
 #[test]
 fn saved_pipelines_are_taken_again() {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let run = |vulkan: &mut Vulkan<f32>| {
         support::compare(vulkan, &AdaRem::default(), &[100], 1, Numbers::mild).unwrap();
         vulkan.pipeline_cache().unwrap()
     };
     let saved = run(&mut Vulkan::new(&context).unwrap());
     assert!(saved.len() >= 32, "a header, at least");
-    let mut again = Vulkan::<f32>::new(&context).unwrap().with_pipeline_cache(&saved).unwrap();
+    let mut again = Vulkan::<f32>::new(&context)
+        .unwrap()
+        .with_pipeline_cache(&saved)
+        .unwrap();
     assert_eq!(run(&mut again).len(), saved.len());
     let nonsense = vec![0xaa; 100];
-    run(&mut Vulkan::new(&context).unwrap().with_pipeline_cache(&nonsense).unwrap());
+    run(&mut Vulkan::new(&context)
+        .unwrap()
+        .with_pipeline_cache(&nonsense)
+        .unwrap());
 }

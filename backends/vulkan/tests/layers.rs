@@ -27,7 +27,10 @@ fn has_layer() -> bool {
     };
     // SAFETY: the call only reads.
     let layers = unsafe { entry.enumerate_instance_layer_properties() }.unwrap();
-    let named = |l: &vk::LayerProperties| l.layer_name_as_c_str().is_ok_and(|n| n.to_str() == Ok(LAYER));
+    let named = |l: &vk::LayerProperties| {
+        l.layer_name_as_c_str()
+            .is_ok_and(|n| n.to_str() == Ok(LAYER))
+    };
     let found = layers.iter().any(named);
     if !found {
         support::skip("there is no validation layer: install vulkan-validationlayers");
@@ -42,20 +45,29 @@ fn under_layers(child: &str, dropped: Option<u32>) -> String {
         .args(["--exact", child, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .env("VK_INSTANCE_LAYERS", LAYER)
-        .env("VK_LAYER_ENABLES", "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT");
+        .env(
+            "VK_LAYER_ENABLES",
+            "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
+        );
     if let Some(dropped) = dropped {
         command.env(DROPPED, dropped.to_string());
     }
     let output = command.output().unwrap();
-    let said =
-        [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned()).concat();
+    let said = [output.stdout, output.stderr]
+        .map(|s| String::from_utf8_lossy(&s).into_owned())
+        .concat();
     assert!(output.status.success(), "{child} failed:\n{said}");
-    assert!(said.contains("1 passed"), "{child} is no test of this program:\n{said}");
+    assert!(
+        said.contains("1 passed"),
+        "{child} is no test of this program:\n{said}"
+    );
     said
 }
 
 fn complaints(said: &str) -> Vec<&str> {
-    said.lines().filter(|line| line.contains("Validation") || line.contains("VUID")).collect()
+    said.lines()
+        .filter(|line| line.contains("Validation") || line.contains("VUID"))
+        .collect()
 }
 
 fn is_child() -> bool {
@@ -67,7 +79,10 @@ fn layers_have_nothing_to_say() {
     if !has_layer() || support::context().is_none() {
         return;
     }
-    for child in ["child_steps_on_its_own_device", "child_records_for_an_engine"] {
+    for child in [
+        "child_steps_on_its_own_device",
+        "child_records_for_an_engine",
+    ] {
         let said = under_layers(child, None);
         assert!(complaints(&said).is_empty(), "{child}:\n{said}");
     }
@@ -99,7 +114,10 @@ fn layers_see_every_missing_barrier() {
         let spare = [before_first, after_first, before_second].contains(&barrier);
         assert_eq!(hazard(1 << barrier), !spare, "without barrier {barrier}");
     }
-    assert!(hazard(1 << after_first | 1 << before_second), "without both between the steps");
+    assert!(
+        hazard(1 << after_first | 1 << before_second),
+        "without both between the steps"
+    );
     assert!(hazard(u32::MAX), "without any barrier");
 }
 
@@ -116,17 +134,27 @@ fn child_steps_on_its_own_device() {
         let mut vulkan = Vulkan::<E>::new(context).unwrap();
         steps(&mut vulkan, AdaRem::default());
         steps(&mut vulkan, AdaRemS::default());
-        steps(&mut vulkan, AdaRemS { sphere: Scope::Group, ..AdaRemS::default() });
+        steps(
+            &mut vulkan,
+            AdaRemS {
+                sphere: Scope::Group,
+                ..AdaRemS::default()
+            },
+        );
         steps(&mut vulkan, Adam::default());
         let cache = vulkan.pipeline_cache().unwrap();
-        let native = Vulkan::<E>::new(context).unwrap().with_division(Division::Native);
+        let native = Vulkan::<E>::new(context)
+            .unwrap()
+            .with_division(Division::Native);
         let mut native = native.with_pipeline_cache(&cache).unwrap();
         let parts = native.zeros(300).unwrap().split(&[100, 200]).unwrap();
         let mut optimizer =
             Optimizer::<_, Vulkan<E>>::new(Adam::default(), &mut native, &[100]).unwrap();
         let [mut theta, grad] = <[_; 2]>::try_from(parts).unwrap();
         let [grad, _rest] = <[_; 2]>::try_from(grad.split(&[100, 100]).unwrap()).unwrap();
-        optimizer.step(&mut native, &mut [&mut theta], &[&grad]).unwrap();
+        optimizer
+            .step(&mut native, &mut [&mut theta], &[&grad])
+            .unwrap();
     }
     let context = Context::open(&Choice::Best).unwrap();
     rules::<f32>(&context);
@@ -158,7 +186,9 @@ unsafe extern "system" fn some_barriers(
     let original = ORIGINAL.get().unwrap();
     // SAFETY: the arguments go on as they came.
     unsafe {
-        original(commands, from, to, flags, memories, memory, buffers, buffer, images, image);
+        original(
+            commands, from, to, flags, memories, memory, buffers, buffer, images, image,
+        );
     }
 }
 
@@ -169,22 +199,26 @@ fn child_records_for_an_engine() {
         return;
     }
     let engine = Engine::new().unwrap();
-    let dropped = std::env::var(DROPPED).ok().map(|text| text.parse::<u32>().unwrap());
+    let dropped = std::env::var(DROPPED)
+        .ok()
+        .map(|text| text.parse::<u32>().unwrap());
     let replaced: &[support::engine::Replacement] = match dropped {
         None => &[],
         Some(_) => {
             ORIGINAL.get_or_init(|| engine.device.fp_v1_0().cmd_pipeline_barrier);
             let replacement: vk::PFN_vkCmdPipelineBarrier = some_barriers;
-            &[(c"vkCmdPipelineBarrier", replacement as *const core::ffi::c_void)]
+            &[(
+                c"vkCmdPipelineBarrier",
+                replacement as *const core::ffi::c_void,
+            )]
         }
     };
     let context = engine.lend_with(replaced, engine.enabled).unwrap();
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let mut numbers = Numbers::new(1);
     let lengths = [5000, 100];
-    let [mut theta, grad] = [(); 2].map(|()| {
-        lengths.map(|len| upload(&mut vulkan, &numbers.many(len, Numbers::mild::<f32>)))
-    });
+    let [mut theta, grad] = [(); 2]
+        .map(|()| lengths.map(|len| upload(&mut vulkan, &numbers.many(len, Numbers::mild::<f32>))));
     let mut optimizer =
         Optimizer::<_, Vulkan<f32>>::new(AdaRemS::default(), &mut vulkan, &lengths).unwrap();
     let out = upload(&mut vulkan, &[0f32; 100]);
@@ -195,7 +229,11 @@ fn child_records_for_an_engine() {
     // The engine's own commands before and after have no barrier: `record` promises that none is needed.
     let region = [vk::BufferCopy::default().size(out.bytes().end)];
     // SAFETY: `commands` is being recorded, and the buffers hold that much.
-    unsafe { engine.device.cmd_fill_buffer(commands, grad[1].buffer(), 0, vk::WHOLE_SIZE, 0) };
+    unsafe {
+        engine
+            .device
+            .cmd_fill_buffer(commands, grad[1].buffer(), 0, vk::WHOLE_SIZE, 0)
+    };
     // SAFETY: `commands` is being recorded, and everything stays until it has finished.
     let (stepped, recorded) = unsafe {
         vulkan.record(commands, |vulkan| {
@@ -208,7 +246,11 @@ fn child_records_for_an_engine() {
     };
     stepped.unwrap();
     // SAFETY: as above.
-    unsafe { engine.device.cmd_copy_buffer(commands, theta[1].buffer(), out.buffer(), &region) };
+    unsafe {
+        engine
+            .device
+            .cmd_copy_buffer(commands, theta[1].buffer(), out.buffer(), &region)
+    };
     if !replaced.is_empty() {
         assert_eq!(BARRIERS.load(Ordering::Relaxed), BARRIERS_OF_TWO_STEPS);
     }
@@ -225,7 +267,9 @@ fn child_leaks_a_buffer() {
         return;
     }
     let engine = Engine::new().unwrap();
-    let info = vk::BufferCreateInfo::default().size(64).usage(vk::BufferUsageFlags::STORAGE_BUFFER);
+    let info = vk::BufferCreateInfo::default()
+        .size(64)
+        .usage(vk::BufferUsageFlags::STORAGE_BUFFER);
     // SAFETY: the structure is complete; that the buffer is never destroyed is the point.
     let leaked = unsafe { engine.device.create_buffer(&info, None) }.unwrap();
     assert!(!leaked.is_null());

@@ -7,7 +7,10 @@ use adarem_vulkan::{
     Division, Floats,
     spirv::{Target, kernels},
 };
-use std::{io::Write as _, process::Command};
+use std::{
+    collections::{HashMap, HashSet},
+    process::Command,
+};
 
 /// All that can be chosen when kernels are made.
 fn targets() -> Vec<Target> {
@@ -20,7 +23,11 @@ fn targets() -> Vec<Target> {
                     signed_zero_inf_nan_preserve: declared,
                     rounding_rte: declared,
                 };
-                targets.push(Target { dtype, floats, division });
+                targets.push(Target {
+                    dtype,
+                    floats,
+                    division,
+                });
             }
         }
     }
@@ -39,7 +46,9 @@ fn plans<R: Tunable + Clone>(rule: &R) -> Vec<Plan> {
     for choice in 0..1u32 << names.len() {
         let mut rule = rule.clone();
         rule.settings(&mut |name, setting| {
-            let Some(k) = names.iter().position(|&known| known == name) else { return };
+            let Some(k) = names.iter().position(|&known| known == name) else {
+                return;
+            };
             let on = choice >> k & 1 == 1;
             match setting {
                 Setting::Flag(flag) => *flag = on,
@@ -51,7 +60,9 @@ fn plans<R: Tunable + Clone>(rule: &R) -> Vec<Plan> {
         for eps in [0.0, 1e-8] {
             rule.set("eps", eps);
             for t in [0, 7] {
-                let plan = trace(&rule, t).expect("a rule of the library fits a plan").plan;
+                let plan = trace(&rule, t)
+                    .expect("a rule of the library fits a plan")
+                    .plan;
                 if !plans.contains(&plan) {
                     plans.push(plan);
                 }
@@ -69,14 +80,20 @@ struct Validator {
 }
 
 impl rules::EachRule for Validator {
-    fn rule<R: Tunable + Default + Clone + PartialEq + core::fmt::Debug + Send + 'static>(&mut self) {
+    fn rule<R: Tunable + Default + Clone + PartialEq + core::fmt::Debug + Send + 'static>(
+        &mut self,
+    ) {
         self.rules += 1;
         for plan in plans(&R::default()) {
             for target in targets() {
                 for kernel in kernels(&plan, target) {
                     let path = self.directory.join("kernel.spv");
-                    let bytes = kernel.words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
-                    std::fs::File::create(&path).unwrap().write_all(&bytes).unwrap();
+                    let bytes = kernel
+                        .words
+                        .iter()
+                        .flat_map(|w| w.to_le_bytes())
+                        .collect::<Vec<_>>();
+                    std::fs::write(&path, bytes).unwrap();
                     let checked = Command::new("spirv-val")
                         .args(["--target-env", "vulkan1.2"])
                         .arg(&path)
@@ -102,9 +119,16 @@ fn every_rule_in_every_mode_gives_valid_modules() {
         return;
     }
     let directory = support::scratch("modules");
-    let mut validator = Validator { directory, modules: 0, rules: 0 };
+    let mut validator = Validator {
+        directory,
+        modules: 0,
+        rules: 0,
+    };
     rules::for_each(&mut validator);
-    println!("{} modules of {} rules are valid", validator.modules, validator.rules);
+    println!(
+        "{} modules of {} rules are valid",
+        validator.modules, validator.rules
+    );
     assert!(validator.rules >= 7 && validator.modules >= 16 * validator.rules);
 }
 
@@ -114,4 +138,42 @@ fn the_same_plan_gives_the_same_words() {
     for target in targets() {
         assert_eq!(kernels(&plan, target), kernels(&plan, target));
     }
+}
+
+/// Loads and stores of the kernel that rewrites the lanes, from its words: what goes through bindings of theta, the
+/// gradient and the slots. An invocation works on four lanes side by side.
+#[test]
+fn adarem_moves_20_bytes_a_parameter() {
+    const STORAGE_BUFFER: u32 = 12;
+    let target = Target {
+        dtype: Dtype::F32,
+        floats: Floats::default(),
+        division: Division::Exact,
+    };
+    let plan = trace(&adarem::AdaRem::default(), 1).unwrap().plan;
+    let words = &kernels(&plan, target)[0].words;
+    let (mut bindings, mut sets) = (HashMap::new(), HashMap::new());
+    let (mut buffers, mut pointers) = (HashSet::new(), HashSet::new());
+    let (mut loads, mut stores) = (0, 0);
+    let mut at = 5;
+    while let Some(&first) = words.get(at) {
+        let end = at + (first >> 16) as usize;
+        match (first & 0xffff, &words[at + 1..end]) {
+            (71, &[id, 33, binding]) => drop(bindings.insert(id, binding)),
+            (71, &[id, 34, set]) => drop(sets.insert(id, set)),
+            (59, &[_, id, STORAGE_BUFFER]) => {
+                // Theta, the gradient, m; behind them lie the partials.
+                if sets[&id] == 0 && bindings[&id] < 3 {
+                    buffers.insert(id);
+                }
+            }
+            (65, &[_, id, base, ..]) if buffers.contains(&base) => drop(pointers.insert(id)),
+            (61, &[_, _, pointer]) => loads += usize::from(pointers.contains(&pointer)),
+            (62, &[pointer, _]) => stores += usize::from(pointers.contains(&pointer)),
+            _ => {}
+        }
+        at = end;
+    }
+    assert_eq!((loads, stores), (4 * 3, 4 * 2), "theta, grad, m; theta, m");
+    assert_eq!((loads + stores) / 4 * size_of::<f32>(), 20);
 }

@@ -39,7 +39,9 @@ fn without(words: &mut Vec<u32>, unwanted: impl Fn(u32, &[u32]) -> bool) -> usiz
 fn exchange_constants(words: &mut [u32], a: u32, b: u32) -> usize {
     const CONSTANT: u32 = 43;
     let places = instructions(words)
-        .filter(|&(from, op, to)| op == CONSTANT && to - from == 4 && [a, b].contains(&words[from + 3]))
+        .filter(|&(from, op, to)| {
+            op == CONSTANT && to - from == 4 && [a, b].contains(&words[from + 3])
+        })
         .map(|(from, ..)| from + 3)
         .collect::<Vec<_>>();
     for &place in &places {
@@ -70,11 +72,18 @@ fn under<R: Rule + Clone>(
     let context = support::context()?;
     let changed = std::sync::Arc::new(AtomicUsize::new(0));
     let count = changed.clone();
-    let mut vulkan = Vulkan::<f32>::new(&context).unwrap().with_kernels(move |kernel: &mut Kernel| {
-        count.fetch_add(fault(&mut kernel.words), Ordering::Relaxed);
-    });
+    let mut vulkan =
+        Vulkan::<f32>::new(&context)
+            .unwrap()
+            .with_kernels(move |kernel: &mut Kernel| {
+                count.fetch_add(fault(&mut kernel.words), Ordering::Relaxed);
+            });
     let outcome = compare(&mut vulkan, rule, &[70_000, 5000, 600], 3, Numbers::mild);
-    assert!(changed.load(Ordering::Relaxed) > 0, "the fault found no place in {}", R::NAME);
+    assert!(
+        changed.load(Ordering::Relaxed) > 0,
+        "the fault found no place in {}",
+        R::NAME
+    );
     Some(outcome)
 }
 
@@ -127,7 +136,9 @@ fn another_tree_is_seen() {
 #[test]
 fn another_order_of_halving_is_seen() {
     red(&Folds, |words| exchange_constants(words, 64, 32));
-    red(&AdaRemS::default(), |words| exchange_constants(words, 64, 32));
+    red(&AdaRemS::default(), |words| {
+        exchange_constants(words, 64, 32)
+    });
 }
 
 #[test]
@@ -135,13 +146,17 @@ fn another_operation_is_seen() {
     const F_ADD: u32 = 129;
     const F_SUB: u32 = 131;
     red(&Adam::default(), |words| exchange_ops(words, F_ADD, F_SUB));
-    red(&AdaRemS::default(), |words| exchange_ops(words, F_ADD, F_SUB));
+    red(&AdaRemS::default(), |words| {
+        exchange_ops(words, F_ADD, F_SUB)
+    });
 }
 
 #[test]
 fn dropping_the_workgroups_barrier_is_seen() {
     const CONTROL_BARRIER: u32 = 224;
-    red(&AdaRemS::default(), |words| without(words, |op, _| op == CONTROL_BARRIER));
+    red(&AdaRemS::default(), |words| {
+        without(words, |op, _| op == CONTROL_BARRIER)
+    });
 }
 
 /// The exact division with its ties rounded up instead of to even, and the root without its last bit.
@@ -149,5 +164,7 @@ fn dropping_the_workgroups_barrier_is_seen() {
 fn a_wrong_last_bit_is_seen() {
     const U_GREATER_THAN: u32 = 172;
     const U_GREATER_THAN_EQUAL: u32 = 174;
-    red(&Adam::default(), |words| exchange_ops(words, U_GREATER_THAN, U_GREATER_THAN_EQUAL));
+    red(&Adam::default(), |words| {
+        exchange_ops(words, U_GREATER_THAN, U_GREATER_THAN_EQUAL)
+    });
 }

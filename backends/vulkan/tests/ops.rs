@@ -14,15 +14,32 @@ struct Tolerance {
     reason: &'static str,
 }
 
-const DIVISION: &str = "OpFDiv: 2.5 ULP where |divisor| lies in [2^-126, 2^126] (Vulkan, precision of operations)";
+const DIVISION: &str =
+    "OpFDiv: 2.5 ULP where |divisor| lies in [2^-126, 2^126] (Vulkan, precision of operations)";
 const ROOT: &str = "Sqrt is inherited from 1.0 / inversesqrt(x): 2 ULP, then a division of 2.5 ULP";
 
 /// Only for `Division::Native`, and only for `f32`: for `f64` Vulkan promises no more than for `f32`.
 const NATIVE: &[Tolerance] = &[
-    Tolerance { probe: Probe::Div, ulp: 3, reason: DIVISION },
-    Tolerance { probe: Probe::OneOver, ulp: 3, reason: DIVISION },
-    Tolerance { probe: Probe::MulDiv, ulp: 3, reason: DIVISION },
-    Tolerance { probe: Probe::Sqrt, ulp: 5, reason: ROOT },
+    Tolerance {
+        probe: Probe::Div,
+        ulp: 3,
+        reason: DIVISION,
+    },
+    Tolerance {
+        probe: Probe::OneOver,
+        ulp: 3,
+        reason: DIVISION,
+    },
+    Tolerance {
+        probe: Probe::MulDiv,
+        ulp: 3,
+        reason: DIVISION,
+    },
+    Tolerance {
+        probe: Probe::Sqrt,
+        ulp: 5,
+        reason: ROOT,
+    },
 ];
 
 const MILLION: usize = 1 << 20;
@@ -31,7 +48,11 @@ const MILLION: usize = 1 << 20;
 /// smallest numbers and around ties.
 fn pairs<E: Element>() -> [Vec<E>; 2] {
     let wide = E::DTYPE.bytes() == 8;
-    let (fraction, sign) = if wide { (52, 1u64 << 63) } else { (23, 1 << 31) };
+    let (fraction, sign) = if wide {
+        (52, 1u64 << 63)
+    } else {
+        (23, 1 << 31)
+    };
     let one = E::one().to_le();
     let infinity = E::infinity().to_le();
     let specials = [
@@ -75,7 +96,11 @@ fn pairs<E: Element>() -> [Vec<E>; 2] {
             6 => x ^ sign,
             _ => y,
         };
-        let x = if a.len().is_multiple_of(16) { x & !exponent } else { x };
+        let x = if a.len().is_multiple_of(16) {
+            x & !exponent
+        } else {
+            x
+        };
         a.push(E::from_le(x));
         b.push(E::from_le(y));
     }
@@ -92,7 +117,9 @@ fn on_device<E: Element>(vulkan: &mut Vulkan<E>, probe: Probe, a: &[E], b: &[E])
 
 /// Every operation, to the bit.
 fn exact<E: Element>() {
-    let Some(context) = support::context() else { return };
+    let Some(context) = support::context() else {
+        return;
+    };
     let mut vulkan = Vulkan::<E>::new(&context).unwrap();
     let [a, b] = pairs::<E>();
     for probe in Probe::ALL {
@@ -101,7 +128,9 @@ fn exact<E: Element>() {
         if let Some(i) = (0..MILLION).find(wrong) {
             let (x, y, got) = (a[i], b[i], device[i]);
             let (host, count) = (probe.of(x, y), (0..MILLION).filter(wrong).count());
-            panic!("{probe:?}({x:?}, {y:?}): host {host:?}, device {got:?}; {count} of {MILLION} are wrong");
+            panic!(
+                "{probe:?}({x:?}, {y:?}): host {host:?}, device {got:?}; {count} of {MILLION} are wrong"
+            );
         }
     }
 }
@@ -120,15 +149,23 @@ fn a_million_pairs_are_exact_in_f64() {
 fn distance(a: f32, b: f32) -> u64 {
     let ordered = |x: f32| {
         let magnitude = i64::from(x.to_bits() & 0x7fff_ffff);
-        if x.is_sign_negative() { -magnitude } else { magnitude }
+        if x.is_sign_negative() {
+            -magnitude
+        } else {
+            magnitude
+        }
     };
     ordered(a).abs_diff(ordered(b))
 }
 
 #[test]
 fn the_devices_own_division_keeps_to_the_table() {
-    let Some(context) = support::context() else { return };
-    let mut vulkan = Vulkan::<f32>::new(&context).unwrap().with_division(Division::Native);
+    let Some(context) = support::context() else {
+        return;
+    };
+    let mut vulkan = Vulkan::<f32>::new(&context)
+        .unwrap()
+        .with_division(Division::Native);
     let [a, b] = pairs::<f32>();
     // Where the specification promises an accuracy at all.
     let normal = |x: f32| x.is_normal() && (1e-37..1e37).contains(&x.abs());
@@ -140,7 +177,10 @@ fn the_devices_own_division_keeps_to_the_table() {
         for ((&x, &y), &got) in a.iter().zip(&b).zip(&device) {
             let host = probe.of(x, y);
             match line {
-                None => assert!(same(host, got), "{probe:?}({x:?}, {y:?}): host {host:?}, device {got:?}"),
+                None => assert!(
+                    same(host, got),
+                    "{probe:?}({x:?}, {y:?}): host {host:?}, device {got:?}"
+                ),
                 Some(_) if normal(x) && normal(y) && normal(host) && normal(x * y) => {
                     worst = worst.max(distance(host, got));
                 }
@@ -148,8 +188,14 @@ fn the_devices_own_division_keeps_to_the_table() {
             }
         }
         if let Some(Tolerance { ulp, reason, .. }) = line {
-            println!("{probe:?} on {}: worst {worst} ULP of {ulp} allowed: {reason}", context.name());
-            assert!(worst <= *ulp, "{probe:?}: {worst} ULP, {ulp} allowed: {reason}");
+            println!(
+                "{probe:?} on {}: worst {worst} ULP of {ulp} allowed: {reason}",
+                context.name()
+            );
+            assert!(
+                worst <= *ulp,
+                "{probe:?}: {worst} ULP, {ulp} allowed: {reason}"
+            );
         }
     }
 }

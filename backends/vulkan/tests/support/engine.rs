@@ -19,7 +19,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The first device of the first driver, with everything enabled that the backend may use.
+    /// The device that the backend would choose, with everything enabled that it may use.
     pub fn new() -> Option<Self> {
         // SAFETY: the calls of this function keep to the specification: every structure lives through its call,
         // and every handle was made here.
@@ -28,12 +28,27 @@ impl Engine {
             let app = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_2);
             let info = vk::InstanceCreateInfo::default().application_info(&app);
             let instance = entry.create_instance(&info, None).ok()?;
-            let physical = *instance.enumerate_physical_devices().unwrap().first().unwrap();
-            let queues =
-                [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
-            let features =
-                vk::PhysicalDeviceFeatures::default().shader_float64(true).shader_int64(true);
-            let mut features12 = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
+            let rank = |&physical: &vk::PhysicalDevice| match instance
+                .get_physical_device_properties(physical)
+                .device_type
+            {
+                vk::PhysicalDeviceType::DISCRETE_GPU => 0,
+                vk::PhysicalDeviceType::INTEGRATED_GPU => 1,
+                _ => 2,
+            };
+            let physical = instance
+                .enumerate_physical_devices()
+                .ok()?
+                .into_iter()
+                .min_by_key(rank)?;
+            let queues = [vk::DeviceQueueCreateInfo::default()
+                .queue_family_index(0)
+                .queue_priorities(&[1.0])];
+            let features = vk::PhysicalDeviceFeatures::default()
+                .shader_float64(true)
+                .shader_int64(true);
+            let mut features12 =
+                vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
             let info = vk::DeviceCreateInfo::default()
                 .queue_create_infos(&queues)
                 .enabled_features(&features)
@@ -48,7 +63,15 @@ impl Engine {
                 shader_float64: true,
                 shader_int64: true,
             };
-            Some(Self { _entry: entry, instance, physical, device, queue, pool, enabled })
+            Some(Self {
+                _entry: entry,
+                instance,
+                physical,
+                device,
+                queue,
+                pool,
+                enabled,
+            })
         }
     }
 
@@ -70,20 +93,30 @@ impl Engine {
             // SAFETY: the device lives; a function pointer may be looked at as a pointer.
             unsafe {
                 let get = self.instance.fp_v1_0().get_device_proc_addr;
-                get(self.device.handle(), name.as_ptr()).map_or(core::ptr::null(), |f| f as *const c_void)
+                get(self.device.handle(), name.as_ptr())
+                    .map_or(core::ptr::null(), |f| f as *const c_void)
             }
         };
         // SAFETY: the handles belong together, live until `self` is dropped, and only this thread uses the queue.
         // Replacements have their originals' signatures.
         unsafe {
             let device = ash::Device::load_with(find, self.device.handle());
-            Context::from_raw(self.instance.clone(), self.physical, device, self.queue, 0, enabled)
+            Context::from_raw(
+                self.instance.clone(),
+                self.physical,
+                device,
+                self.queue,
+                0,
+                enabled,
+            )
         }
     }
 
     /// A command buffer, begun.
     pub fn begin(&self) -> vk::CommandBuffer {
-        let info = vk::CommandBufferAllocateInfo::default().command_pool(self.pool).command_buffer_count(1);
+        let info = vk::CommandBufferAllocateInfo::default()
+            .command_pool(self.pool)
+            .command_buffer_count(1);
         // SAFETY: the pool is the engine's own, used by this thread.
         unsafe {
             let commands = self.device.allocate_command_buffers(&info).unwrap()[0];
@@ -108,7 +141,9 @@ impl Engine {
         let info = vk::SubmitInfo::default().command_buffers(&buffers);
         // SAFETY: only this thread uses the queue.
         unsafe {
-            self.device.queue_submit(self.queue, &[info], vk::Fence::null()).unwrap();
+            self.device
+                .queue_submit(self.queue, &[info], vk::Fence::null())
+                .unwrap();
             self.device.queue_wait_idle(self.queue).unwrap();
         }
     }

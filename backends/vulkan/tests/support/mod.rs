@@ -133,12 +133,23 @@ pub fn compare<E: Element, R: Rule + Clone>(
     let mut cpu = Cpu::<E>::new();
     let mut on_host = Optimizer::<R, Cpu<E>>::new(rule.clone(), &mut cpu, lengths).unwrap();
     let mut on_device = Optimizer::<R, Vulkan<E>>::new(rule.clone(), vulkan, lengths).unwrap();
-    let mut theta = lengths.iter().map(|&len| numbers.many(len, draw)).collect::<Vec<_>>();
-    let mut device_theta = theta.iter().map(|theta| upload(vulkan, theta)).collect::<Vec<_>>();
-    let mut device_grad =
-        lengths.iter().map(|&len| vulkan.zeros(len).unwrap()).collect::<Vec<_>>();
+    let mut theta = lengths
+        .iter()
+        .map(|&len| numbers.many(len, draw))
+        .collect::<Vec<_>>();
+    let mut device_theta = theta
+        .iter()
+        .map(|theta| upload(vulkan, theta))
+        .collect::<Vec<_>>();
+    let mut device_grad = lengths
+        .iter()
+        .map(|&len| vulkan.zeros(len).unwrap())
+        .collect::<Vec<_>>();
     for step in 0..steps {
-        let grad = lengths.iter().map(|&len| numbers.many(len, draw)).collect::<Vec<_>>();
+        let grad = lengths
+            .iter()
+            .map(|&len| numbers.many(len, draw))
+            .collect::<Vec<_>>();
         for (device, grad) in device_grad.iter_mut().zip(&grad) {
             vulkan.write(device, 0, grad).unwrap();
         }
@@ -158,7 +169,11 @@ pub fn compare<E: Element, R: Rule + Clone>(
             .unwrap();
         let what = |name: &str| format!("{} step {step} {name}", R::NAME);
         for (i, (theta, device)) in theta.iter().zip(&device_theta).enumerate() {
-            difference(&what(&format!("theta {i}")), theta, &download(vulkan, device))?;
+            difference(
+                &what(&format!("theta {i}")),
+                theta,
+                &download(vulkan, device),
+            )?;
         }
         for k in 0..R::SLOTS {
             let (host, device) = (on_host.slot(k).unwrap(), on_device.slot(k).unwrap());

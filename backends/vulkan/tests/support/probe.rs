@@ -27,12 +27,17 @@ pub enum Probe {
 impl Probe {
     pub const ALL: [Probe; 14] = {
         use Probe::*;
-        [Add, Sub, Mul, Div, Max, XorSign, Less, Neg, Abs, Sqrt, MulAdd, AddSub, MulDiv, OneOver]
+        [
+            Add, Sub, Mul, Div, Max, XorSign, Less, Neg, Abs, Sqrt, MulAdd, AddSub, MulDiv, OneOver,
+        ]
     };
 
     /// Whether it divides or takes a root.
     pub fn divides(self) -> bool {
-        matches!(self, Probe::Div | Probe::Sqrt | Probe::MulDiv | Probe::OneOver)
+        matches!(
+            self,
+            Probe::Div | Probe::Sqrt | Probe::MulDiv | Probe::OneOver
+        )
     }
 
     /// Its meaning.
@@ -68,7 +73,10 @@ impl Rule for Probe {
 
     #[inline(always)]
     fn step<E: Engine>(&self, _: u64, engine: &mut E) {
-        engine.map(|x: Lane<_, 0>| Lane { theta: self.of(x.theta, x.grad), ..x });
+        engine.map(|x: Lane<_, 0>| Lane {
+            theta: self.of(x.theta, x.grad),
+            ..x
+        });
     }
 }
 
