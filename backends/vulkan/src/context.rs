@@ -222,7 +222,7 @@ impl Context {
     }
 
     /// The same device with narrower limits, to see how large tensors are cut without having any. Where one is
-    /// wider than the device's, the device's stays.
+    /// wider than the device's, the device's stays; so does the alignment.
     ///
     /// # Panics
     ///
@@ -235,7 +235,7 @@ impl Context {
         shared.limits = Limits {
             binding_bytes: limits.binding_bytes.min(device.binding_bytes),
             groups: limits.groups.clamp(1, device.groups),
-            offset_alignment: limits.offset_alignment.max(device.offset_alignment),
+            offset_alignment: device.offset_alignment,
             bindings: limits.bindings.min(device.bindings),
         };
         self

@@ -51,7 +51,7 @@ pub struct Vulkan<E> {
     staging: Option<Staging>,
     commands: vk::CommandPool,
     /// Where steps go while [`record`](Vulkan::record) runs.
-    recording: Option<(vk::CommandBuffer, Vec<Sets>)>,
+    recording: Option<Recording>,
     division: Division,
     context: Context,
     element: PhantomData<E>,
@@ -63,6 +63,24 @@ struct Frame {
     /// The submission after which it is free.
     until: u64,
     sets: Vec<Sets>,
+}
+
+/// An engine's command buffer, and the sets that its steps use.
+struct Recording {
+    commands: vk::CommandBuffer,
+    sets: Vec<Sets>,
+}
+
+/// Ends a recording, also where its body panics: later steps must not go into that command buffer.
+struct EndsRecording<'v, E> {
+    vulkan: &'v mut Vulkan<E>,
+    outer: Option<Recording>,
+}
+
+impl<E> Drop for EndsRecording<'_, E> {
+    fn drop(&mut self) {
+        self.vulkan.recording = self.outer.take();
+    }
 }
 
 /// Memory that host and device both see.
@@ -129,7 +147,7 @@ impl<E: Element> Vulkan<E> {
         let shared = context.shared();
         shared.check_lost()?;
         shared.check_width(8 * E::DTYPE.bytes() as u32)?;
-        let pipelines = Pipelines::new(shared, &[])?;
+        let pipelines = Pipelines::new(shared)?;
         let info = vk::CommandPoolCreateInfo::default()
             .queue_family_index(shared.family)
             .flags(vk::CommandPoolCreateFlags::RESET_COMMAND_BUFFER);
@@ -165,9 +183,7 @@ impl<E: Element> Vulkan<E> {
     ///
     /// [`Error::OutOfMemory`].
     pub fn with_pipeline_cache(mut self, saved: &[u8]) -> Result<Self, Error> {
-        let through = self.pipelines.through.take();
-        self.pipelines = Pipelines::new(self.context.shared(), saved)?;
-        self.pipelines.through = through;
+        self.pipelines.load(saved)?;
         Ok(self)
     }
 
@@ -180,8 +196,8 @@ impl<E: Element> Vulkan<E> {
         self.pipelines.saved()
     }
 
-    /// Shows every kernel to `through` before the device compiles it: to keep it for a vendor's tools, or to plant
-    /// a fault and see that tests find it. What comes out must be a valid module of the same interface.
+    /// Shows every kernel that is not compiled yet to `through` before it is: to keep it for a vendor's tools, or to
+    /// plant a fault and see that tests find it. What comes out must be a valid module of the same interface.
     #[must_use]
     pub fn with_kernels(mut self, through: impl FnMut(&mut Kernel) + Send + 'static) -> Self {
         self.pipelines.through = Some(Box::new(through));
@@ -198,7 +214,7 @@ impl<E: Element> Vulkan<E> {
     ///
     /// Before each step stands a barrier that waits for all earlier commands and makes what they wrote visible,
     /// and after it one that makes its results visible to all later commands and to the host: the engine needs
-    /// none of its own. The step counts as taken when it is recorded. A command buffer recorded once may be
+    /// none of its own. The step counts as taken when it is recorded; one that fails has recorded nothing. A command buffer recorded once may be
     /// submitted again and again; it then repeats the same host scalars.
     ///
     /// [`write`](Backend::write), [`read`](Backend::read) and [`zeros`](Backend::zeros) are not recorded: they are
@@ -239,16 +255,21 @@ impl<E: Element> Vulkan<E> {
         commands: vk::CommandBuffer,
         body: impl FnOnce(&mut Self) -> T,
     ) -> (T, Recorded) {
-        let outer = self.recording.replace((commands, Vec::new()));
-        let value = body(self);
-        let sets = core::mem::replace(&mut self.recording, outer).map(|(_, sets)| sets);
-        (
-            value,
-            Recorded {
-                sets: sets.unwrap_or_default(),
-                free: self.free_sets.clone(),
-            },
-        )
+        let outer = self.recording.replace(Recording {
+            commands,
+            sets: Vec::new(),
+        });
+        let ends = EndsRecording {
+            vulkan: self,
+            outer,
+        };
+        let value = body(ends.vulkan);
+        let sets = ends.vulkan.recording.take().map(|recording| recording.sets);
+        let recorded = Recorded {
+            sets: sets.unwrap_or_default(),
+            free: ends.vulkan.free_sets.clone(),
+        };
+        (value, recorded)
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -492,18 +513,7 @@ impl<E: Element> Backend for Vulkan<E> {
     ) -> Result<(), Error> {
         let shared = self.context.shared().clone();
         shared.check_lost()?;
-        let tensors = batch
-            .theta
-            .iter()
-            .map(|theta| &**theta)
-            .chain(batch.grad.iter().copied());
-        let state = batch.slots.iter().chain([&*batch.carried]);
-        if !tensors
-            .chain(state)
-            .all(|tensor| tensor.belongs_to(&shared))
-        {
-            return Err(Error::Foreign);
-        }
+        check_batch(&shared, plan, uniforms, &batch)?;
         if batch.theta.is_empty() {
             return Ok(());
         }
@@ -521,13 +531,12 @@ impl<E: Element> Backend for Vulkan<E> {
         let sets = self
             .free_sets
             .take(&compiled.layout, self.encoder.pieces())?;
-        let frame = match self.recording {
-            Some(_) => None,
-            None => Some(self.begin()?),
-        };
-        let commands = match (&self.recording, frame) {
-            (Some((commands, _)), _) => *commands,
-            (None, at) => self.frames[at.unwrap_or_default()].commands,
+        let (commands, frame) = match &self.recording {
+            Some(recording) => (recording.commands, None),
+            None => {
+                let at = self.begin()?;
+                (self.frames[at].commands, Some(at))
+            }
         };
         let compiled = self.pipelines.get(kernels);
         // SAFETY: `commands` is being recorded (begun above, or by the contract of `record`); nothing uses the
@@ -543,16 +552,61 @@ impl<E: Element> Backend for Vulkan<E> {
                 &batch,
             );
         }
-        match (&mut self.recording, frame) {
-            (Some((_, kept)), _) => kept.push(sets),
-            (None, at) => {
-                let at = at.unwrap_or_default();
-                self.frames[at].sets.push(sets);
-                self.submit(at)?;
-            }
+        if let Some(at) = frame {
+            self.frames[at].sets.push(sets);
+            self.submit(at)?;
+        } else if let Some(recording) = &mut self.recording {
+            recording.sets.push(sets);
         }
         Ok(())
     }
+}
+
+/// Refuses a step whose buffers do not fit: kernels trust lengths and places.
+fn check_batch<E: Element>(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    uniforms: &[f64],
+    batch: &Batch<'_, '_, Vulkan<E>>,
+) -> Result<(), Error> {
+    let equal = |what, tensor, expected, got| match expected == got {
+        true => Ok(()),
+        false => Err(Error::from(Mismatch {
+            what,
+            tensor,
+            expected,
+            got,
+        })),
+    };
+    let at_least = |what, expected, got: usize| equal(what, 0, expected, got.min(expected));
+    equal("the list of uniforms", 0, plan.uniforms(), uniforms.len())?;
+    equal("the list of grads", 0, batch.theta.len(), batch.grad.len())?;
+    at_least("the list of slots", plan.slots(), batch.slots.len())?;
+    at_least(
+        "carried",
+        plan.carried() * batch.theta.len(),
+        batch.carried.len(),
+    )?;
+    let elements = batch.ranges().last().map_or(0, |range| range.end);
+    for slot in batch.slots.iter() {
+        at_least("a slot", elements, slot.len())?;
+    }
+    for (i, (theta, grad)) in batch.theta.iter().zip(batch.grad).enumerate() {
+        equal("grad", i, theta.len(), grad.len())?;
+        if !theta.belongs_to(shared) || !grad.belongs_to(shared) {
+            return Err(Error::Foreign);
+        }
+    }
+    for state in batch.slots.iter().chain([&*batch.carried]) {
+        if !state.belongs_to(shared) {
+            return Err(Error::Foreign);
+        }
+        let (alignment, offset) = (shared.limits.offset_alignment, state.bytes().start);
+        if !offset.is_multiple_of(alignment) {
+            return Err(Error::Misaligned { alignment, offset });
+        }
+    }
+    Ok(())
 }
 
 impl<E> Drop for Vulkan<E> {

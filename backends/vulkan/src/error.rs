@@ -43,6 +43,15 @@ pub enum Error {
         /// Bytes of the allocation that failed.
         bytes: u64,
     },
+    /// The driver allows no more allocations, however small.
+    TooManyAllocations,
+    /// The state of a step starts where the device cannot bind it.
+    Misaligned {
+        /// What must divide the first byte's place.
+        alignment: u64,
+        /// The first byte's place.
+        offset: u64,
+    },
     /// The device is lost: a fault, a timeout of the driver's watchdog, or removal.
     DeviceLost,
     /// A tensor was given to a backend whose device does not hold it.
@@ -63,6 +72,7 @@ impl Error {
     pub(crate) fn of(call: &'static str, result: vk::Result) -> Self {
         match result {
             vk::Result::ERROR_DEVICE_LOST => Self::DeviceLost,
+            vk::Result::ERROR_TOO_MANY_OBJECTS => Self::TooManyAllocations,
             vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
             | vk::Result::ERROR_OUT_OF_HOST_MEMORY
             | vk::Result::ERROR_OUT_OF_POOL_MEMORY => Self::OutOfMemory { bytes: 0 },
@@ -112,6 +122,15 @@ impl fmt::Display for Error {
                 "out of memory: {bytes} bytes were refused; free buffers, split the parameter group, or use a larger \
                  device"
             ),
+            Self::TooManyAllocations => write!(
+                f,
+                "the driver allows no more allocations: allocate one tensor and `split` it"
+            ),
+            Self::Misaligned { alignment, offset } => write!(
+                f,
+                "state starts at byte {offset}, and the device needs a multiple of {alignment}: allocate it with \
+                 `zeros`"
+            ),
             Self::DeviceLost => write!(
                 f,
                 "the Vulkan device is lost: what it held is gone; drop everything of it, open it again and restore a \
@@ -137,7 +156,7 @@ impl core::error::Error for Error {}
 impl adarem::Error for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+            Self::OutOfMemory { .. } | Self::TooManyAllocations => ErrorKind::OutOfMemory,
             Self::DeviceLost => ErrorKind::DeviceLost,
             Self::Core(kind) => *kind,
             _ => ErrorKind::Other,

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 /// Numbers of type `E` in a part of a `VkBuffer`.
 ///
 /// A tensor is either owned (what [`zeros`](adarem::Backend::zeros) gives; its memory is freed when the last
-/// tensor in it is dropped) or lent by an engine ([`from_raw`](Self::from_raw); nothing is ever freed).
+/// tensor in it is dropped, which waits for the device) or lent by an engine ([`from_raw`](Self::from_raw); nothing is ever freed).
 pub struct Tensor<E> {
     buffer: vk::Buffer,
     /// First byte within the buffer, a multiple of the element's size.
@@ -44,7 +44,12 @@ impl Allocation {
         shared.check_lost()?;
         // A buffer of no bytes is not allowed; one that holds no number is.
         let bytes = bytes.max(8);
-        let out_of_memory = |_| Error::OutOfMemory { bytes };
+        let refused = |call| {
+            move |result| match Error::of(call, result) {
+                Error::OutOfMemory { .. } => Error::OutOfMemory { bytes },
+                error => error,
+            }
+        };
         if bytes > shared.max_allocation {
             return Err(Error::OutOfMemory { bytes });
         }
@@ -63,7 +68,9 @@ impl Allocation {
         let device = &shared.device;
         // SAFETY: the device lives as long as `shared`; what an earlier call made is destroyed when a later one fails.
         unsafe {
-            let buffer = device.create_buffer(&info, None).map_err(out_of_memory)?;
+            let buffer = device
+                .create_buffer(&info, None)
+                .map_err(refused("vkCreateBuffer"))?;
             let needs = device.get_buffer_memory_requirements(buffer);
             let memory = match shared.memory_type(needs.memory_type_bits, wishes) {
                 None => Err(Error::Missing {
@@ -75,7 +82,9 @@ impl Allocation {
                     let info = vk::MemoryAllocateInfo::default()
                         .allocation_size(needs.size)
                         .memory_type_index(ty);
-                    device.allocate_memory(&info, None).map_err(out_of_memory)
+                    device
+                        .allocate_memory(&info, None)
+                        .map_err(refused("vkAllocateMemory"))
                 }
             };
             let memory = memory.inspect_err(|_| device.destroy_buffer(buffer, None))?;

@@ -150,7 +150,8 @@ impl Drop for Layout {
 
 /// The kernels of a plan, ready to run.
 pub(crate) struct Compiled {
-    pub plan: Plan,
+    plan: Plan,
+    target: spirv::Target,
     pub places: Places,
     pub layout: Arc<Layout>,
     /// Each with what it is dispatched over, in order.
@@ -179,20 +180,23 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub fn new(shared: &Arc<Shared>, saved: &[u8]) -> Result<Self, Error> {
-        let info = vk::PipelineCacheCreateInfo::default().initial_data(saved);
-        // SAFETY: the device lives as long as `shared`. Data of another driver or device is ignored by the driver:
-        // the header says whose it is.
-        let cache = unsafe { shared.device.create_pipeline_cache(&info, None) }
-            .call("vkCreatePipelineCache")?;
-        let shared = shared.clone();
+    pub fn new(shared: &Arc<Shared>) -> Result<Self, Error> {
         Ok(Self {
-            shared,
-            cache,
+            cache: new_cache(shared, &[])?,
+            shared: shared.clone(),
             compiled: Vec::new(),
             layouts: Vec::new(),
             through: None,
         })
+    }
+
+    /// Compiles from now on with the help of saved code.
+    pub fn load(&mut self, saved: &[u8]) -> Result<(), Error> {
+        let cache = new_cache(&self.shared, saved)?;
+        let old = core::mem::replace(&mut self.cache, cache);
+        // SAFETY: pipelines do not need the cache that they were made with.
+        unsafe { self.shared.device.destroy_pipeline_cache(old, None) };
+        Ok(())
     }
 
     /// The driver's compiled code, to be kept for the next start.
@@ -204,11 +208,8 @@ impl Pipelines {
 
     /// The place of a plan's kernels, which are compiled when it is first met.
     pub fn find(&mut self, plan: &Plan, target: spirv::Target) -> Result<usize, Error> {
-        if let Some(at) = self
-            .compiled
-            .iter()
-            .position(|compiled| compiled.plan == *plan)
-        {
+        let same = |compiled: &Compiled| compiled.target == target && compiled.plan == *plan;
+        if let Some(at) = self.compiled.iter().position(same) {
             return Ok(at);
         }
         let compiled = self.compile(plan, target)?;
@@ -224,6 +225,7 @@ impl Pipelines {
     fn compile(&mut self, plan: &Plan, target: spirv::Target) -> Result<Compiled, Error> {
         let mut compiled = Compiled {
             plan: plan.clone(),
+            target,
             places: Places::of(plan),
             layout: self.layout(plan.slots())?,
             kernels: Vec::new(),
@@ -271,6 +273,14 @@ impl Pipelines {
             Ok(pipelines[0])
         }
     }
+}
+
+/// A cache with compiled code of an earlier run. Code of another driver or device is ignored by the driver: its
+/// header says whose it is.
+fn new_cache(shared: &Shared, saved: &[u8]) -> Result<vk::PipelineCache, Error> {
+    let info = vk::PipelineCacheCreateInfo::default().initial_data(saved);
+    // SAFETY: the device lives as long as `shared`, the data through the call.
+    unsafe { shared.device.create_pipeline_cache(&info, None) }.call("vkCreatePipelineCache")
 }
 
 impl Drop for Pipelines {

@@ -431,3 +431,124 @@ fn saved_pipelines_are_taken_again() {
         .with_pipeline_cache(&nonsense)
         .unwrap());
 }
+
+/// A batch of one's own making is checked before a kernel trusts it.
+#[test]
+fn a_batch_that_does_not_fit_is_refused() {
+    let Some(context) = support::context() else {
+        return;
+    };
+    let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
+    let traced = adarem::trace::trace(&AdaRem::default(), 0).unwrap();
+    let mut run = |theta: usize, grad: usize, slot: usize, carried: usize, uniforms: &[f64]| {
+        let [mut theta, grad] = [theta, grad].map(|len| vulkan.zeros(len).unwrap());
+        let (mut slots, mut carried) = (
+            [vulkan.zeros(slot).unwrap()],
+            vulkan.zeros(carried).unwrap(),
+        );
+        let batch = adarem::Batch {
+            theta: &mut [&mut theta],
+            grad: &[&grad],
+            slots: &mut slots,
+            carried: &mut carried,
+        };
+        vulkan
+            .run(&traced.plan, uniforms, batch)
+            .map_err(|error| error.to_string())
+    };
+    let uniforms = traced.uniforms();
+    assert_eq!(run(9, 9, 9, 1, uniforms), Ok(()));
+    let refused = |outcome: Result<(), String>, text: &str| assert_eq!(outcome.unwrap_err(), text);
+    refused(
+        run(9, 8, 9, 1, uniforms),
+        "grad of tensor 0 must have length 9, got 8",
+    );
+    refused(
+        run(9, 9, 8, 1, uniforms),
+        "a slot of tensor 0 must have length 9, got 8",
+    );
+    refused(
+        run(9, 9, 9, 0, uniforms),
+        "carried of tensor 0 must have length 1, got 0",
+    );
+    assert!(
+        run(9, 9, 9, 1, &[])
+            .unwrap_err()
+            .starts_with("the list of uniforms")
+    );
+
+    let parts = vulkan.zeros(20).unwrap().split(&[1, 19]).unwrap();
+    let [_, slot] = <[_; 2]>::try_from(parts).unwrap();
+    let (mut theta, grad, mut carried) = (
+        vulkan.zeros(9).unwrap(),
+        vulkan.zeros(9).unwrap(),
+        vulkan.zeros(1).unwrap(),
+    );
+    let batch = adarem::Batch {
+        theta: &mut [&mut theta],
+        grad: &[&grad],
+        slots: &mut [slot],
+        carried: &mut carried,
+    };
+    let alignment = context.limits().offset_alignment;
+    let misaligned = Error::Misaligned {
+        alignment,
+        offset: 4,
+    };
+    assert_eq!(vulkan.run(&traced.plan, uniforms, batch), Err(misaligned));
+}
+
+/// A panic within `record` ends it: the next step goes to the backend's own queue again.
+#[test]
+fn a_panic_ends_a_recording() {
+    let Some(engine) = engine() else { return };
+    let context = engine.lend();
+    let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
+    let (mut theta, grad) = (
+        upload(&mut vulkan, &[1.0; 9]),
+        upload(&mut vulkan, &[0.5; 9]),
+    );
+    let mut optimizer =
+        Optimizer::<_, Vulkan<f32>>::new(AdaRem::default(), &mut vulkan, &[9]).unwrap();
+    let commands = engine.begin();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        // SAFETY: `commands` is being recorded and never submitted.
+        let ((), _recorded) = unsafe { vulkan.record(commands, |_| panic!("the engine's own")) };
+    }));
+    assert!(caught.is_err());
+    optimizer
+        .step(&mut vulkan, &mut [&mut theta], &[&grad])
+        .unwrap();
+    assert_ne!(support::download(&mut vulkan, &theta), [1.0; 9]);
+}
+
+/// A division chosen later is not answered with kernels of the one before.
+#[test]
+fn kernels_are_kept_for_each_division() {
+    let Some(context) = support::context() else {
+        return;
+    };
+    let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = seen.clone();
+    let vulkan = Vulkan::<f32>::new(&context).unwrap();
+    let mut vulkan = vulkan.with_kernels(move |_| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    let kernels = |vulkan: &mut Vulkan<f32>| {
+        support::compare(vulkan, &adarem::Adam::default(), &[100], 2, Numbers::mild).unwrap();
+        seen.swap(0, std::sync::atomic::Ordering::Relaxed)
+    };
+    let exact = kernels(&mut vulkan);
+    assert!(exact > 0);
+    assert_eq!(kernels(&mut vulkan), 0, "compiled once");
+    let mut vulkan = vulkan.with_division(adarem_vulkan::Division::Native);
+    // Whatever the numbers are: on a GPU they may differ.
+    let mut theta = vulkan.zeros(3).unwrap();
+    let grad = vulkan.zeros(3).unwrap();
+    let mut optimizer =
+        Optimizer::<_, Vulkan<f32>>::new(adarem::Adam::default(), &mut vulkan, &[3]).unwrap();
+    optimizer
+        .step(&mut vulkan, &mut [&mut theta], &[&grad])
+        .unwrap();
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), exact);
+}
