@@ -61,6 +61,8 @@ impl<'a, T: Element, const S: usize, const C: usize> Host<'a, T, S, C> {
 
 impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
     type Real = T;
+    const SLOTS: usize = N;
+    const CARRIED: usize = C;
 
     #[inline(always)]
     fn uniform(&mut self, x: f64) -> T {
@@ -68,27 +70,25 @@ impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
     }
 
     #[inline(always)]
-    fn carried<const K: usize>(&mut self) -> T {
-        const { assert!(K < C, "the rule carries more scalars than this host holds") };
-        self.found.get(K).copied().unwrap_or(T::zero())
+    fn carried_at(&mut self, k: usize) -> T {
+        self.found.get(k).copied().unwrap_or(T::zero())
     }
 
     #[inline(always)]
-    fn carry<const K: usize>(&mut self, x: T) {
-        const { assert!(K < C, "the rule carries more scalars than this host holds") };
-        if let Some(carried) = self.carried.get_mut(K) {
+    fn carry_at(&mut self, k: usize, x: T) {
+        if let Some(carried) = self.carried.get_mut(k) {
             *carried = x;
         }
     }
 
     #[inline(always)]
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        first: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        const { assert!(S <= N, "the rule has more slots than this host holds") };
-        self.lanes.first::<S>().pass(folds, &f)
+        self.lanes.from::<S>(first).pass(folds, &f)
     }
 }
 
@@ -140,10 +140,10 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         self.theta.is_empty()
     }
 
-    /// The same lanes with the first `F` slots only, all where there are fewer.
+    /// The same lanes with only `F` slots, from slot `first` on. A slot that is not there is empty.
     #[inline(always)]
-    fn first<const F: usize>(&mut self) -> Lanes<'_, T, F> {
-        let mut slots = self.slots.iter_mut();
+    fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F> {
+        let mut slots = self.slots.iter_mut().skip(first);
         let slots = array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot));
         Lanes {
             theta: self.theta,

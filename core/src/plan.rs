@@ -29,7 +29,7 @@ use crate::rule::{MAX_CARRIED, MAX_SLOTS};
 /// Ops of one plan, at most.
 pub const MAX_OPS: usize = 512;
 /// Passes of one plan, at most.
-pub const MAX_PASSES: usize = 8;
+pub const MAX_PASSES: usize = 16;
 /// Numbers folded by one pass, at most.
 pub const MAX_FOLDS: usize = 4;
 /// Host scalars of one plan, at most.

@@ -328,12 +328,12 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
         }
     }
 
-    /// Lanes `from..to` of the tensor.
+    /// Lanes `from..to` of the tensor, with `S` slots from `slot` on.
     ///
     /// # Safety
-    /// They lie within the tensor, no other thread uses them, and the rule has `S` slots.
+    /// They lie within the tensor, no other thread uses them, and the rule has so many slots.
     #[inline(always)]
-    unsafe fn lanes<const S: usize>(&self, from: usize, to: usize) -> Lanes<'a, T, S> {
+    unsafe fn lanes<const S: usize>(&self, slot: usize, from: usize, to: usize) -> Lanes<'a, T, S> {
         let Tensor {
             theta, grad, state, ..
         } = self.tensor;
@@ -343,10 +343,10 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
         unsafe {
             let theta = std::slice::from_raw_parts_mut(theta.add(from), len);
             let grad = std::slice::from_raw_parts(grad.add(from), len);
-            let slot = |k: usize| {
-                std::slice::from_raw_parts_mut(self.stage.slots[k].add(state + from), len)
+            let slots = |k: usize| {
+                std::slice::from_raw_parts_mut(self.stage.slots[slot + k].add(state + from), len)
             };
-            Lanes::new(theta, grad, array::from_fn(slot)).unwrap_unchecked()
+            Lanes::new(theta, grad, array::from_fn(slots)).unwrap_unchecked()
         }
     }
 
@@ -355,6 +355,7 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
     fn share<const S: usize, const K: usize>(
         &self,
         index: usize,
+        slot: usize,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
@@ -369,7 +370,8 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
         };
         let (from, to) = (chunks * index / threads, chunks * (index + 1) / threads);
         // SAFETY: chunk ranges of different threads are disjoint, and `pass` has checked S.
-        let mut lanes = unsafe { self.lanes::<S>(from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
+        let mut lanes =
+            unsafe { self.lanes::<S>(slot, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
         for c in from..to {
             let folded = lanes.take(CHUNK).fold(folds, f);
             for (k, x) in folded.into_iter().enumerate() {
@@ -394,6 +396,8 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
 
 impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
     type Real = T;
+    const SLOTS: usize = R::SLOTS;
+    const CARRIED: usize = R::CARRIED;
 
     #[inline(always)]
     fn uniform(&mut self, x: f64) -> T {
@@ -401,24 +405,23 @@ impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
     }
 
     #[inline(always)]
-    fn carried<const K: usize>(&mut self) -> T {
-        const { assert!(K < MAX_CARRIED) };
-        self.found[K]
+    fn carried_at(&mut self, k: usize) -> T {
+        self.found[k]
     }
 
     #[inline(always)]
-    fn carry<const K: usize>(&mut self, x: T) {
-        const { assert!(K < MAX_CARRIED) };
-        self.left[K] = x;
+    fn carry_at(&mut self, k: usize, x: T) {
+        self.left[k] = x;
     }
 
     #[inline(always)]
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        slot: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        if S > R::SLOTS || self.passes >= MAX_PASSES || K > MAX_FOLDS {
+        if slot + S > R::SLOTS || self.passes >= MAX_PASSES || K > MAX_FOLDS {
             self.stage.misfit.store(true, Ordering::Relaxed);
             return [T::zero(); K];
         }
@@ -432,9 +435,9 @@ impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
             array::from_fn(|k| unsafe { *memory(k) })
         } else {
             let result = match self.shared {
-                Some(index) => self.share(index, folds, &f),
+                Some(index) => self.share(index, slot, folds, &f),
                 // SAFETY: the thread has the tensor to itself, and S was checked.
-                None => unsafe { self.lanes::<S>(0, self.tensor.len) }.pass(folds, &f),
+                None => unsafe { self.lanes::<S>(slot, 0, self.tensor.len) }.pass(folds, &f),
             };
             if self.shared.unwrap_or(0) == 0 {
                 for (k, x) in result.into_iter().enumerate() {
