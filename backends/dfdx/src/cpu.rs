@@ -1,6 +1,5 @@
 //! Models on the host: parameters and gradients as slices.
 
-use alloc::vec::Vec;
 use core::mem;
 
 use adarem::Element;
@@ -10,23 +9,27 @@ use dfdx::shapes::Shape;
 use dfdx::tensor::{Cpu, CpuError, Gradients, Storage, Tensor};
 use dfdx::tensor_ops::Device;
 
-use crate::place::{Lent, Place};
+use crate::place::{Key, Lent, Place};
+use crate::theta::Theta;
 
-/// A parameter's copy and its gradient's own memory.
+/// A parameter, and the memory of its gradient.
 ///
-/// dfdx lends a gradient's memory, which is therefore exchanged for an empty one and back, but not a
-/// parameter's: that is copied out and in.
+/// dfdx lends a gradient's memory, which is therefore exchanged for an empty one and back.
 #[derive(Debug)]
 pub struct Slices<E: Unit> {
-    theta: Vec<E>,
+    theta: Theta<E>,
+    /// The gradient's memory, while it is lent.
     grad: Option<<Cpu as Storage<E>>::Vec>,
+    /// What stands in its place meanwhile: no memory at all.
+    empty: Option<<Cpu as Storage<E>>::Vec>,
 }
 
 impl<E: Unit> Default for Slices<E> {
     fn default() -> Self {
         Slices {
-            theta: Vec::new(),
+            theta: Theta::default(),
             grad: None,
+            empty: None,
         }
     }
 }
@@ -34,27 +37,26 @@ impl<E: Unit> Default for Slices<E> {
 impl<E: Unit> Lent for Slices<E> {
     type Tensor = [E];
 
-    fn pair(&mut self) -> (&mut [E], &[E]) {
+    fn pair(&mut self, _: Key) -> (&mut [E], &[E]) {
         let grad = self.grad.as_ref().map_or(&[][..], |grad| grad);
-        (&mut self.theta, grad)
+        (self.theta.slice(), grad)
     }
 }
 
 impl<E: Unit> Slices<E> {
     fn lend<S: Shape>(
         &mut self,
-        p: &Tensor<S, E, Cpu>,
+        p: &mut Tensor<S, E, Cpu>,
         gradients: &mut Gradients<E, Cpu>,
     ) -> Result<(), CpuError> {
-        let grad = gradients.get_or_alloc_mut(p)?;
-        self.theta.resize(grad.len(), E::default());
-        p.copy_into(&mut self.theta);
-        let empty = match self.grad.take() {
+        let empty = match self.empty.take() {
             Some(empty) => empty,
             None => Storage::<E>::try_alloc_len(p.device(), 0)?,
         };
+        let grad = gradients.get_or_alloc_mut(p)?;
+        let len = grad.len();
         self.grad = Some(mem::replace(grad, empty));
-        Ok(())
+        self.theta.lend(p, len)
     }
 
     fn take_back<S: Shape>(
@@ -63,11 +65,9 @@ impl<E: Unit> Slices<E> {
         gradients: &mut Gradients<E, Cpu>,
         stepped: bool,
     ) -> Result<(), CpuError> {
-        if let Some(grad) = &mut self.grad {
-            mem::swap(grad, gradients.get_or_alloc_mut(p)?);
-        }
-        if stepped {
-            p.copy_from(&self.theta);
+        if let Some(grad) = self.grad.take() {
+            self.empty = Some(mem::replace(gradients.get_or_alloc_mut(p)?, grad));
+            self.theta.take_back(p, stepped);
         }
         Ok(())
     }
@@ -88,6 +88,7 @@ where
         p: &mut Tensor<S, E, Cpu>,
         gradients: &mut Gradients<E, Cpu>,
         lent: &mut Slices<E>,
+        _: Key,
     ) -> Result<(), CpuError> {
         lent.lend(p, gradients)
     }
@@ -97,6 +98,7 @@ where
         gradients: &mut Gradients<E, Cpu>,
         lent: &mut Slices<E>,
         stepped: bool,
+        _: Key,
     ) -> Result<(), CpuError> {
         lent.take_back(p, gradients, stepped)
     }

@@ -15,7 +15,7 @@ use dfdx::tensor::{Gradients, Tensor};
 
 use crate::error::Error;
 use crate::params::{Param, Params, Walk};
-use crate::place::{Lent, Place};
+use crate::place::{Key, Lent, Place};
 use crate::roll::Roll;
 use crate::update::{Update, update, update_in_place};
 
@@ -218,7 +218,7 @@ where
         let stepped = lent.and_then(|()| {
             let (mut thetas, mut grads) = (mem::take(&mut self.thetas), mem::take(&mut self.grads));
             for lent in &mut self.lent {
-                let (theta, grad) = lent.pair();
+                let (theta, grad) = lent.pair(Key(()));
                 thetas.push(theta);
                 grads.push(grad);
             }
@@ -296,8 +296,10 @@ impl<E: Element + Dtype, D: Place<E>> TensorVisitor<E, D> for Lending<'_, E, D> 
         let index = self.walk.meet(&options);
         if let Some(lent) = index.and_then(|i| self.lent.get_mut(i)) {
             match self.way {
-                Way::Lend => D::lend(p, self.gradients, lent)?,
-                Way::TakeBack { stepped } => D::take_back(p, self.gradients, lent, stepped)?,
+                Way::Lend => D::lend(p, self.gradients, lent, Key(()))?,
+                Way::TakeBack { stepped } => {
+                    D::take_back(p, self.gradients, lent, stepped, Key(()))?
+                }
             }
         }
         Ok(None)

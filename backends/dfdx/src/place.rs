@@ -12,7 +12,7 @@ use crate::error::Error;
 ///
 /// dfdx has two devices, and this crate implements the trait for both: `Cpu`, whose tensors are stepped as
 /// slices by the rule's own code, and `Cuda` (with the feature `cuda`), where a step is made of dfdx's
-/// tensor operations. Nobody else needs to call it.
+/// tensor operations. Only this crate can call it, as nobody else has a [`Key`].
 pub trait Place<E: Element + Dtype>: Device<E> {
     /// What steps the tensors.
     type Backend: Backend<Elem = E, Tensor: 'static, Error: Into<Error<Self::Err>>>;
@@ -31,6 +31,7 @@ pub trait Place<E: Element + Dtype>: Device<E> {
         p: &mut Tensor<S, E, Self>,
         gradients: &mut Gradients<E, Self>,
         lent: &mut Self::Lent,
+        key: Key,
     ) -> Result<(), Self::Err>;
 
     /// Takes back what [`lend`](Self::lend) gave; `p` changes only where it was `stepped`.
@@ -42,6 +43,7 @@ pub trait Place<E: Element + Dtype>: Device<E> {
         gradients: &mut Gradients<E, Self>,
         lent: &mut Self::Lent,
         stepped: bool,
+        key: Key,
     ) -> Result<(), Self::Err>;
 }
 
@@ -51,5 +53,10 @@ pub trait Lent {
     type Tensor: ?Sized;
 
     /// Both, of equal lengths.
-    fn pair(&mut self) -> (&mut Self::Tensor, &Self::Tensor);
+    fn pair(&mut self, key: Key) -> (&mut Self::Tensor, &Self::Tensor);
 }
+
+/// The right to lend a parameter, and the duty to take it back before anybody else touches it: only this
+/// crate has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Key(pub(crate) ());
