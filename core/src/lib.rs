@@ -4,11 +4,13 @@
 
 pub mod backend;
 pub mod checkpoint;
+pub mod elementary;
 pub mod error;
 pub mod fold;
 mod host;
 mod optimizer;
 pub mod plan;
+pub mod projection;
 mod real;
 mod rule;
 pub mod rules;

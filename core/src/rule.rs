@@ -209,6 +209,17 @@ pub trait Rule: Sync {
 
     /// Step `t`, counted from 0.
     fn step<E: Engine>(&self, t: u64, engine: &mut E);
+
+    /// Whether [`step_measured`](Self::step_measured) leaves lengths.
+    const MEASURED: bool = false;
+
+    /// Step `t`; where the rule is [`MEASURED`](Self::MEASURED) it also leaves, in state vector
+    /// [`SLOTS`](Self::SLOTS), the length of each lane's step: what it multiplied the lane's gradient by. For
+    /// [projections](crate::projection) in the metric of the step.
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, t: u64, engine: &mut E) {
+        self.step(t, engine);
+    }
 }
 
 impl<R: Rule> Rule for &R {
@@ -235,5 +246,12 @@ impl<R: Rule> Rule for &R {
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, engine: &mut E) {
         (**self).step(t, engine)
+    }
+
+    const MEASURED: bool = R::MEASURED;
+
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, t: u64, engine: &mut E) {
+        (**self).step_measured(t, engine)
     }
 }

@@ -1,21 +1,43 @@
 //! One file per optimizer: the algorithm box first, then the rule.
 
+mod adabound;
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
 mod adarem;
 mod adarem_s;
 mod decay;
 mod moments;
+mod nadam;
+mod nag;
+mod padam;
+mod radam;
 mod resilience;
+mod rmsprop;
+mod rprop;
 mod sgd;
+mod yogi;
 
 use core::fmt::Debug;
 
 use crate::tunable::Tunable;
 
+pub use adabound::{AdaBound, AmsBound};
+pub use adadelta::Adadelta;
+pub use adagrad::{Adagrad, AdagradNorm, ScAdagrad, ScRmsProp};
 pub use adam::{Adam, AdamW, AmsGrad};
+pub use adamax::Adamax;
 pub use adarem::AdaRem;
 pub use adarem_s::AdaRemS;
-pub use sgd::{Sgd, SgdM};
+pub use nadam::Nadam;
+pub use nag::Nag;
+pub use padam::Padam;
+pub use radam::RAdam;
+pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropM};
+pub use rprop::Rprop;
+pub use sgd::{Sgd, SgdM, SgdW};
+pub use yogi::Yogi;
 
 /// Something done with every rule of this library, whatever its type: see [`for_each`].
 pub trait EachRule {
@@ -39,11 +61,29 @@ pub trait EachRule {
 /// assert!(names.0.contains(&"adarem") && names.0.is_sorted());
 /// ```
 pub fn for_each(each: &mut impl EachRule) {
+    each.rule::<AdaBound>();
+    each.rule::<Adadelta>();
+    each.rule::<Adagrad>();
+    each.rule::<AdagradNorm>();
     each.rule::<Adam>();
+    each.rule::<Adamax>();
     each.rule::<AdamW>();
     each.rule::<AdaRem>();
     each.rule::<AdaRemS>();
+    each.rule::<AmsBound>();
     each.rule::<AmsGrad>();
+    each.rule::<Nadam>();
+    each.rule::<Nag>();
+    each.rule::<Padam>();
+    each.rule::<RAdam>();
+    each.rule::<RmsProp>();
+    each.rule::<RmsPropCentered>();
+    each.rule::<RmsPropM>();
+    each.rule::<Rprop>();
+    each.rule::<ScAdagrad>();
+    each.rule::<ScRmsProp>();
     each.rule::<Sgd>();
     each.rule::<SgdM>();
+    each.rule::<SgdW>();
+    each.rule::<Yogi>();
 }
