@@ -724,7 +724,11 @@ impl<'p> Emitter<'p> {
     /// A constant of the plan. Zeros are read from memory, where no compiler sees them: x + 0 is not x where x is
     /// -0, nor x * 0 always 0, but Mesa's llvmpipe takes them for that in spite of `NoContraction`.
     fn constant(&mut self, x: f64) -> u32 {
-        let rounded = if self.format.width == 32 { f64::from(x as f32) } else { x };
+        let rounded = if self.format.width == 32 {
+            f64::from(x as f32)
+        } else {
+            x
+        };
         if rounded != 0.0 {
             return self.literal(x);
         }
