@@ -193,7 +193,7 @@ impl Tunable for RmsPropM {
 /// for t = 0, 1, ..
 ///   g, v as RmsProp
 ///   a = alpha a + (1 - alpha) g
-///   s = max(v - a^2, 0)
+///   s = max(v - a^2, 0)                                          (v where v is infinite)
 ///   b = momentum b + g / (sqrt(s) + eps)                         (or eps inside the root)
 ///   theta = theta - lr b
 /// ```
@@ -256,12 +256,14 @@ impl Rule for RmsPropCentered {
         let average = Average::new(self.alpha, e);
         let denominator = Denominator::new(self.eps, self.eps_inside, e);
         let shrink = Shrink::l2(self.weight_decay, e);
-        let zero = e.uniform(0.0);
+        let (zero, infinity) = (E::Real::lit(0.0), E::Real::lit(f64::INFINITY));
         e.map(|x| {
             let [v, a, b] = x.slot;
             let (theta, g) = shrink.apply(x.theta, x.grad);
             let (v, a) = (average.next(v, g * g), average.next(a, g));
-            let along = g / denominator.of((v - a * a).max(zero));
+            // Where g^2 overflowed, a^2 may have too, and inf - inf is no variance.
+            let variance = E::Real::select(v.lt(infinity), (v - a * a).max(zero), v);
+            let along = g / denominator.of(variance);
             let (along, b) = match momentum {
                 None => (along, b),
                 Some(momentum) => {

@@ -1,5 +1,6 @@
 //! Rprop: only the signs of gradients count.
 
+use super::signed::signed;
 use crate::error::{Invalid, ensure, positive};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -102,10 +103,8 @@ impl Rule for Rprop {
             let d = (d * E::Real::select(turned, minus, factor)).max(least);
             let d = E::Real::select(most.lt(d), most, d);
             let g = E::Real::select(turned, zero, g);
-            // sign(g) d; a zero and a NaN are passed on.
-            let along = E::Real::select(zero.lt(g.abs()), d.xor_sign(g), g);
             Lane {
-                theta: x.theta - along,
+                theta: x.theta - signed(d, g),
                 slot: [g, d],
                 ..x
             }
