@@ -163,6 +163,14 @@ impl Case {
         }
     }
 
+    /// The name that this library gives the rule.
+    ///
+    /// # Errors
+    /// Where the hyper-parameters contradict each other, in words.
+    pub fn library_rule(&self) -> Result<&str, String> {
+        self.dialect().map(|(rule, _)| rule)
+    }
+
     /// The name that this library gives the rule, and its hyper-parameters: where a source has one class with a
     /// flag, this library has a rule of its own if the flag changes what is kept in memory.
     fn dialect(&self) -> Result<(&str, BTreeMap<&str, f64>), String> {

@@ -24,7 +24,7 @@ use crate::tunable::{Setting, Tunable};
 /// Methods" (2019), Algorithm 3 with phi the maximum over a tensor; [`AdaShiftEach`] has phi the identity. The first `N`
 /// steps only collect gradients.
 ///
-/// One pass, `N` state vectors: a ring, of which a step writes one and reads all. With the default of 10 that is 56 bytes
+/// One pass, `N` state vectors: a ring, of which a step writes one and reads all. With the default of 10 that is 52 bytes
 /// a parameter in `f32`. `N` is at least 1 and at most [`MAX_SLOTS`](crate::MAX_SLOTS). A step's plan depends on
 /// where in the ring it writes: a device compiles `2 N` of them.
 ///

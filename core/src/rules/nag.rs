@@ -37,7 +37,7 @@ use crate::tunable::{Setting, Tunable};
 /// state, vector [`Nag::WEIGHTS`], and what to evaluate and to keep. In the two other forms only `theta` is
 /// at hand, which differs from `w` by a fading `momentum m`.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
+/// Two state vectors; 24 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nag {
     /// Learning rate; positive, no upper bound. Default 1e-3.
