@@ -1,6 +1,7 @@
 //! [`Sphere`] and [`Tangent`]: any rule on a sphere, for weights whose scale does not matter to the loss.
 
 use adarem::error::positive;
+use adarem::projection::onto_sphere;
 use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Scope, Setting, Slot, Tunable};
 
 use crate::gradient::Gradient;
@@ -168,7 +169,7 @@ impl<R: Rule> Rule for Sphere<R> {
                 E::Real::select(zero.lt(radius), radius, norm)
             }
         };
-        let scale = onto(radius, norm);
+        let scale = onto_sphere(radius, norm);
         e.map(|x: Lane<_, 0>| Lane {
             theta: x.theta * scale,
             ..x
@@ -191,16 +192,6 @@ impl<R: Tunable> Tunable for Sphere<R> {
         visit("sphere_radius", Setting::Optional(&mut self.radius));
         visit("sphere_scope", Setting::Scope(&mut self.scope));
     }
-}
-
-/// radius / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
-#[inline(always)]
-fn onto<R: Real>(radius: R, norm: R) -> R {
-    let (zero, one) = (R::lit(0.0), R::lit(1.0));
-    let scale = radius / norm;
-    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
-    // Of an infinite norm comes 0, which becomes 1 by adding 1; NaN remains NaN.
-    R::select(zero.lt(scale), finite, scale + one)
 }
 
 /// An engine that shows theta and the gradient in other units. Theta is brought into them by the first pass, and

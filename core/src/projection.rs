@@ -198,6 +198,25 @@ impl Region for Ball {
     }
 }
 
+/// What to multiply a vector of this norm by to be on the sphere of this radius: `radius / norm`, and 1 where
+/// there is nothing to scale by, where the norm is 0 or infinite or the radius 0. A NaN stays.
+///
+/// ```
+/// use adarem::projection::onto_sphere;
+///
+/// assert_eq!([5.0, 0.0, f32::INFINITY].map(|norm| onto_sphere(1.0, norm)), [0.2, 1.0, 1.0]);
+/// assert!(onto_sphere(1.0, f32::NAN).is_nan());
+/// ```
+#[inline(always)]
+pub fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
+    let (zero, one) = (R::lit(0.0), R::lit(1.0));
+    let scale = radius / norm;
+    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
+    // A scale of 0 becomes 1 by adding 1, and so does a norm of 0; NaN remains NaN.
+    let scaled = R::select(zero.lt(scale), finite, scale + one);
+    R::select(zero.lt(norm), scaled, norm + one)
+}
+
 /// A half-space: `<normal, theta> <= bound`.
 ///
 /// The normal is a state vector that starts at 1 in every lane, which bounds the sum of theta; the caller may

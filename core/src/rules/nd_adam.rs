@@ -1,9 +1,9 @@
 //! ND-Adam: Adam for directions.
 
-use super::adarem_s::onto_sphere;
 use super::moments::{Average, check_moments, reached};
 use crate::error::Invalid;
 use crate::fold::Fold;
+use crate::projection::onto_sphere;
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
