@@ -193,7 +193,8 @@ fn closed_forms_are_recursions() {
 #[test]
 fn cyclic_rates_are_those_of_the_paper() {
     let (base, max, half) = (1e-3, 6e-3, 50u64);
-    let modes: [(Cycle, &dyn Fn(f64, f64) -> f64); 3] = [
+    type Scale<'a> = &'a dyn Fn(f64, f64) -> f64;
+    let modes: [(Cycle, Scale<'_>); 3] = [
         (Cycle::Same, &|_, _| 1.0),
         (Cycle::Halving, &|cycle, _| 0.5f64.powf(cycle - 1.0)),
         (Cycle::Decaying(0.999), &|_, t| 0.999f64.powf(t)),
@@ -773,7 +774,9 @@ proptest! {
         RangeTest { from: a, to: b, steps: i, linear: c > 0.0 }.at(step);
         Cyclic { base: a, max: b, half: i, cycle: Cycle::Decaying(c) }.at(step);
         let rate = LiArora { lr: a, weight_decay: b, momentum: c };
-        (rate.at(step), rate.last_below(d), rate.first_buffer());
+        rate.at(step);
+        rate.last_below(d);
+        rate.first_buffer();
         let mut plateau = Plateau { factor: b, patience: i, threshold: c, cooldown: j, least: d, ..Plateau::new(a) };
         plateau.observe(c);
         plateau.observe(d);
