@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod checkpoint;
+pub mod elementary;
 pub mod error;
 pub mod fold;
 mod host;

@@ -82,25 +82,28 @@ struct Replay<'a, T> {
 
 impl<T: Element> Engine for Replay<'_, T> {
     type Real = T;
+    const SLOTS: usize = MAX_SLOTS;
+    const CARRIED: usize = MAX_CARRIED;
 
     fn uniform(&mut self, x: f64) -> T {
         self.host.uniform(x)
     }
 
-    fn carried<const K: usize>(&mut self) -> T {
-        self.host.carried::<K>()
+    fn carried_at(&mut self, k: usize) -> T {
+        self.host.carried_at(k)
     }
 
-    fn carry<const K: usize>(&mut self, x: T) {
-        self.host.carry::<K>(x);
+    fn carry_at(&mut self, k: usize, x: T) {
+        self.host.carry_at(k, x);
     }
 
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        first: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        let mut results = self.host.pass(folds, f);
+        let mut results = self.host.pass_at(first, folds, f);
         if folds.iter().all(|fold| fold.scope == Scope::Tensor) {
             return results;
         }

@@ -157,7 +157,8 @@ impl<B: Backend> Run<'_, B> {
         for (line, needed) in lines {
             if line.check == check {
                 *needed = true;
-                if difference.ulps <= line.ulp {
+                // A NaN for a number, or the other way round, is never near.
+                if difference.ulps <= line.ulp && difference.ulps < u64::MAX {
                     return Verdict::Within(*line, difference);
                 }
             }

@@ -350,47 +350,60 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
         }
     }
 
-    /// This thread's chunks of a shared tensor, and then the folds of all.
+    /// A pass over the tensor: this thread's chunks of it, and then the folds of all.
     #[inline(always)]
-    fn share<const S: usize, const K: usize>(
+    fn sweep<const S: usize, const K: usize>(
         &self,
-        index: usize,
         slot: usize,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        let threads = self.stage.threads;
+        let (threads, index) = self
+            .shared
+            .map_or((1, 0), |index| (self.stage.threads, index));
         let chunks = self.tensor.len.div_ceil(CHUNK);
+        let (from, to) = (chunks * index / threads, chunks * (index + 1) / threads);
+        // SAFETY: chunk ranges of different threads are disjoint, and `pass_at` has checked the slots.
+        let lanes =
+            unsafe { self.lanes::<S>(slot, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
+
         // Partial k of chunk c; the passes take turns with two sets.
         // SAFETY: `partials` holds two sets of MAX_FOLDS numbers for each chunk of the longest tensor.
-        let partial = |c: usize, k: usize| unsafe {
+        let place = |c: usize, k: usize| unsafe {
             self.stage
                 .partials
                 .add(((self.passes % 2) * MAX_FOLDS + k) * chunks + c)
         };
-        let (from, to) = (chunks * index / threads, chunks * (index + 1) / threads);
-        // SAFETY: chunk ranges of different threads are disjoint, and `pass` has checked S.
-        let mut lanes =
-            unsafe { self.lanes::<S>(slot, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
-        for c in from..to {
-            let folded = lanes.take(CHUNK).fold(folds, f);
-            for (k, x) in folded.into_iter().enumerate() {
-                // SAFETY: only this thread writes the partials of its chunks.
-                unsafe { *partial(c, k) = x };
+        let mut tensor = folds.map(|fold| Accumulators::new(fold.op));
+        let mut next = from;
+        lanes.chunks(folds, f, |partials| {
+            for (k, x) in partials.into_iter().enumerate() {
+                if self.shared.is_some() {
+                    // SAFETY: only this thread writes the partials of its chunks.
+                    unsafe { *place(next, k) = x };
+                } else {
+                    tensor[k].push(x);
+                }
             }
-        }
-        if K == 0 {
-            return [T::zero(); K];
-        }
-        self.stage.meeting.wait(threads);
-        array::from_fn(|k| {
-            let mut acc = Accumulators::new(folds[k].op);
-            for c in 0..chunks {
+            next += 1;
+        });
+        if K > 0 && self.shared.is_some() {
+            // Maxima come in one piece, which stands for all chunks of this thread.
+            for (c, k) in (next..to).flat_map(|c| (0..K).map(move |k| (c, k))) {
+                // SAFETY: as above.
+                unsafe { *place(c, k) = T::zero() };
+            }
+            self.stage.meeting.wait(threads);
+            for (c, k) in (0..chunks).flat_map(|c| (0..K).map(move |k| (c, k))) {
                 // SAFETY: all threads have written theirs, and none writes this set before all meet again.
-                acc.push(unsafe { *partial(c, k) });
+                tensor[k].push(unsafe { *place(c, k) });
             }
-            acc.finish()
-        })
+        }
+        let mut folded = [T::zero(); K];
+        for (folded, tensor) in folded.iter_mut().zip(tensor) {
+            *folded = tensor.finish();
+        }
+        folded
     }
 }
 
@@ -434,11 +447,7 @@ impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
             // SAFETY: an earlier stage wrote it.
             array::from_fn(|k| unsafe { *memory(k) })
         } else {
-            let result = match self.shared {
-                Some(index) => self.share(index, slot, folds, &f),
-                // SAFETY: the thread has the tensor to itself, and S was checked.
-                None => unsafe { self.lanes::<S>(slot, 0, self.tensor.len) }.pass(folds, &f),
-            };
+            let result = self.sweep(slot, folds, &f);
             if self.shared.unwrap_or(0) == 0 {
                 for (k, x) in result.into_iter().enumerate() {
                     // SAFETY: as above; of the threads that share a tensor only the first comes here.
