@@ -13,6 +13,8 @@ mod params;
 mod place;
 mod roll;
 mod rules;
+#[cfg(feature = "safetensors")]
+mod state;
 mod tensors;
 #[cfg(feature = "std")]
 mod theta;
