@@ -124,8 +124,14 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         if grad.len() != expected {
             return Err(wrong("grad", grad.len()));
         }
-        if let Some(slot) = slots.iter().find(|slot| slot.len() != expected) {
-            return Err(wrong("slot", slot.len()));
+        let mut slot = expected;
+        each::<S>(|k| {
+            if slots[k].len() != expected {
+                slot = slots[k].len();
+            }
+        });
+        if slot != expected {
+            return Err(wrong("slot", slot));
         }
         Ok(Lanes { theta, grad, slots })
     }
@@ -143,12 +149,17 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     /// The same lanes with the first `F` slots only, all where there are fewer.
     #[inline(always)]
     fn first<const F: usize>(&mut self) -> Lanes<'_, T, F> {
+        let mut first = [const { nothing() }; F];
         let mut slots = self.slots.iter_mut();
-        let slots = array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot));
+        each::<F>(|k| {
+            if let (Some(first), Some(slot)) = (first.get_mut(k), slots.next()) {
+                *first = slot;
+            }
+        });
         Lanes {
             theta: self.theta,
             grad: self.grad,
-            slots,
+            slots: first,
         }
     }
 
@@ -173,8 +184,12 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
         // Maxima need no order, so nothing needs to be cut into chunks.
-        if folds.iter().all(|fold| fold.op == FoldOp::MaxAbs) {
-            return self.fold(folds, f);
+        if only_maxima(&folds) {
+            return if ROW == 1 {
+                self.maxima(f)
+            } else {
+                self.fold(folds, f)
+            };
         }
         let mut partials = folds.map(|fold| Accumulators::new(fold.op));
         while !self.is_empty() {
@@ -184,6 +199,40 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             }
         }
         partials.map(Accumulators::finish)
+    }
+
+    /// [`pass`](Self::pass) where all folds are maxima, for processors without vectors: in as few
+    /// instructions, and as little memory, as a loop written for one rule.
+    #[inline(always)]
+    fn maxima<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> [T; K] {
+        let len = self.theta.len();
+        let mut largest = [T::zero(); K];
+        // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
+        let mut unequal = self.grad.len() != len;
+        each::<S>(|k| unequal |= self.slots[k].len() != len);
+        if unequal {
+            return largest;
+        }
+        for i in 0..len {
+            let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
+                break;
+            };
+            let mut lane = Lane {
+                theta: *theta,
+                grad,
+                slot: [T::zero(); S],
+            };
+            each::<S>(|k| lane.slot[k] = self.slots[k].get(i).copied().unwrap_or(T::zero()));
+            let (lane, folded) = f(lane);
+            *theta = lane.theta;
+            each::<S>(|k| {
+                if let Some(x) = self.slots[k].get_mut(i) {
+                    *x = lane.slot[k];
+                }
+            });
+            each::<K>(|k| largest[k] = FoldOp::MaxAbs.step(largest[k], folded[k]));
+        }
+        largest
     }
 
     /// One trip over the lanes of one chunk: rewrites them, and returns the chunk's partials. The lanes may
@@ -253,6 +302,43 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     }
 }
 
+/// The slice without elements.
+const fn nothing<'a, T>() -> &'a mut [T] {
+    &mut []
+}
+
+/// Whether these folds are all maxima. One and two are told apart without a loop, so that a compiler that
+/// optimizes for size sees at once which passes remain.
+#[inline(always)]
+fn only_maxima(folds: &[Fold]) -> bool {
+    let maximum = |fold: &Fold| fold.op == FoldOp::MaxAbs;
+    match folds {
+        [] => true,
+        [one] => maximum(one),
+        [one, two] => maximum(one) && maximum(two),
+        more => more.iter().all(maximum),
+    }
+}
+
+/// Calls `f` with 0, 1, .., `N` - 1.
+///
+/// The test stands at the end, because a compiler that optimizes for size sees only then that a loop runs
+/// once, and most rules have one slot and one fold.
+#[inline(always)]
+fn each<const N: usize>(mut f: impl FnMut(usize)) {
+    if N == 0 {
+        return;
+    }
+    let mut k = 0;
+    loop {
+        f(k);
+        k += 1;
+        if k == N {
+            break;
+        }
+    }
+}
+
 /// Takes the first `count` elements off a slice.
 #[inline(always)]
 fn take<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
@@ -275,12 +361,15 @@ impl<T: Element, const S: usize, const K: usize> Row<T, S, K> {
     #[inline(always)]
     fn map(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> Self {
         for l in 0..ROW {
-            let slot = array::from_fn(|k| self.slot[k][l]);
-            let (lane, folded) = f(Lane {
+            let mut lane = Lane {
                 theta: self.theta[l],
                 grad: self.grad[l],
-                slot,
-            });
+                slot: [T::zero(); S],
+            };
+            for k in 0..S {
+                lane.slot[k] = self.slot[k][l];
+            }
+            let (lane, folded) = f(lane);
             self.theta[l] = lane.theta;
             for k in 0..S {
                 self.slot[k][l] = lane.slot[k];

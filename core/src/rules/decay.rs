@@ -1,5 +1,6 @@
 //! Weight decay, on theta itself or through the gradient.
 
+use super::given;
 use crate::real::Real;
 use crate::rule::Engine;
 
@@ -10,7 +11,7 @@ impl<R: Real> Decay<R> {
     /// `share` is c: usually the learning rate times the weight decay.
     #[inline(always)]
     pub(super) fn new<E: Engine<Real = R>>(share: f64, e: &mut E) -> Self {
-        Decay((share != 0.0).then(|| e.uniform(share)))
+        Decay(given(share).then(|| e.uniform(share)))
     }
 
     #[inline(always)]
@@ -39,7 +40,7 @@ impl<R: Real> Shrink<R> {
         if decoupled {
             Shrink::Decoupled(Decay::new(lr * weight_decay, e))
         } else {
-            Shrink::L2((weight_decay != 0.0).then(|| e.uniform(weight_decay)))
+            Shrink::L2(given(weight_decay).then(|| e.uniform(weight_decay)))
         }
     }
 

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent, plain and with momentum.
 
 use super::decay::Shrink;
+use super::given;
 use crate::error::{Invalid, ensure, fraction, non_negative, positive};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -134,7 +135,7 @@ impl Rule for SgdM {
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let momentum = e.uniform(self.momentum);
-        let share = (self.dampening != 0.0)
+        let share = given(self.dampening)
             .then(|| e.uniform(if t == 0 { 1.0 } else { 1.0 - self.dampening }));
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         e.map(|x| {
