@@ -122,7 +122,6 @@ mod idle {
     pub unsafe extern "C" fn record(_: CUevent, _: CUstream) -> Code {
         0
     }
-    #[expect(clippy::too_many_arguments, reason = "the driver's signature")]
     pub unsafe extern "C" fn launch(
         _: CUfunction,
         _: c_uint,

@@ -318,7 +318,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             })?;
 
             let mut tensors = host.get_disjoint_mut(places())?;
-            on_host.step(&mut cpu, &mut tensors, &places().map(|place| &numbers[place]))?;
+            on_host.step(
+                &mut cpu,
+                &mut tensors,
+                &places().map(|place| &numbers[place]),
+            )?;
             steps += 1;
         }
         let device = engine.parameters();

@@ -40,15 +40,18 @@ fn has_layer() -> bool {
 
 /// Switches the layer on for a program to be run.
 fn watched(command: &mut Command) -> &mut Command {
-    command
-        .env("VK_INSTANCE_LAYERS", LAYER)
-        .env("VK_LAYER_ENABLES", "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT")
+    command.env("VK_INSTANCE_LAYERS", LAYER).env(
+        "VK_LAYER_ENABLES",
+        "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
+    )
 }
 
 /// What the layer says of one of the children below.
 fn under_layers(child: &str, dropped: Option<u32>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", child, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    command
+        .args(["--exact", child, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1");
     watched(&mut command);
     if let Some(dropped) = dropped {
         command.env(DROPPED, dropped.to_string());
@@ -96,13 +99,24 @@ fn own_vulkan_engine_agrees_with_the_host() {
         return;
     }
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "-p", "adarem-vulkan", "--example", "own_vulkan_engine"]);
+    cargo.args([
+        "run",
+        "--quiet",
+        "-p",
+        "adarem-vulkan",
+        "--example",
+        "own_vulkan_engine",
+    ]);
     let output = watched(&mut cargo).output().unwrap();
-    let said =
-        [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned()).concat();
+    let said = [output.stdout, output.stderr]
+        .map(|s| String::from_utf8_lossy(&s).into_owned())
+        .concat();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("differ in 0 of 3610 weights"), "{said}");
-    assert!(said.ends_with("host and device agree in every bit\n"), "{said}");
+    assert!(
+        said.ends_with("host and device agree in every bit\n"),
+        "{said}"
+    );
     assert!(complaints(&said).is_empty(), "{said}");
 }
 
