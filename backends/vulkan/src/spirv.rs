@@ -24,7 +24,7 @@
 //! # What a kernel sees
 //!
 //! Set 0 is one piece of one tensor: theta, its gradient, the slots, the partials of its chunks. Set 1 is the
-//! step: the scalars (uniforms, results of group folds, a record for each tensor), the carried scalars, a table
+//! step: the scalars (uniforms, a zero, results of group folds, a record for each tensor), the carried scalars, a table
 //! of each tensor's partials, all partials. Four words are pushed: lanes or tensors to work on, the first element
 //! of theta and of the gradient within their bindings, the tensor.
 
@@ -146,7 +146,7 @@ pub fn kernels(plan: &Plan, target: Target) -> Vec<Kernel> {
     kernels
 }
 
-/// Where the numbers of a step lie in the buffer of scalars: the uniforms, then the results of folds over the
+/// Where the numbers of a step lie in the buffer of scalars: the uniforms, a zero, the results of folds over the
 /// group, then a record for each tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Places {
@@ -202,18 +202,23 @@ impl Places {
         self.records() + tensors * self.record.len()
     }
 
+    /// Where the host writes a zero behind the uniforms: see [`Emitter::constant`].
+    fn zero(&self) -> u32 {
+        self.uniforms as u32
+    }
+
     /// Numbers that each chunk leaves to be folded.
     pub fn partials(&self) -> usize {
         self.partials
     }
 
     fn records(&self) -> usize {
-        self.uniforms + self.group.len()
+        self.uniforms + 1 + self.group.len()
     }
 
     fn group(&self, pass: u8, k: u8) -> Option<u32> {
         let at = self.group.iter().position(|&place| place == (pass, k))?;
-        Some((self.uniforms + at) as u32)
+        Some((self.uniforms + 1 + at) as u32)
     }
 
     fn record(&self, what: Recorded) -> Option<u32> {
@@ -669,6 +674,7 @@ impl<'p> Emitter<'p> {
                     at.expect("a fold read from memory has a place there"),
                 )
             }
+            Op::Lit(literal) => self.constant(literal.value()),
             _ => self.evaluate(id, value),
         }
     }
@@ -711,9 +717,28 @@ impl<'p> Emitter<'p> {
                 self.m.op(op::BITCAST, real, &[bits])
             }
             Op::Select(mask, a, b) => self.m.op(op::SELECT, real, &[x(mask), x(a), x(b)]),
-            Op::Lit(literal) => self.literal(literal.value()),
-            load => unreachable!("{load} is loaded, not evaluated"),
+            leaf => unreachable!("{leaf} is read, not evaluated"),
         }
+    }
+
+    /// A constant of the plan. Zeros are read from memory, where no compiler sees them: x + 0 is not x where x is
+    /// -0, nor x * 0 always 0, but Mesa's llvmpipe takes them for that in spite of `NoContraction`.
+    fn constant(&mut self, x: f64) -> u32 {
+        let rounded = if self.format.width == 32 {
+            f64::from(x as f32)
+        } else {
+            x
+        };
+        if rounded != 0.0 {
+            return self.literal(x);
+        }
+        let at = self.m.word(self.places.zero());
+        let zero = self.load(SCALARS, at);
+        if rounded.is_sign_positive() {
+            return zero;
+        }
+        let bits = self.masked(op::BITWISE_XOR, zero, self.format.sign());
+        self.m.op(op::BITCAST, self.real, &[bits])
     }
 
     /// Opens the loop of the written tree over the numbers `from..to` of which those below `limit` are there.

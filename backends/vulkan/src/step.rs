@@ -195,14 +195,15 @@ impl Encoder {
         unsafe {
             self.point(shared, compiled, scalars, partials, table, sets, batch);
             recorder.begin_step();
-            let mut bytes = [0u8; MAX_UNIFORMS * 8];
+            // The uniforms, and a zero behind them.
+            let mut bytes = [0u8; (MAX_UNIFORMS + 1) * 8];
             let size = E::DTYPE.bytes();
             for (&x, place) in uniforms.iter().zip(bytes.chunks_exact_mut(size)) {
                 let bits = <E as Real>::lit(x).to_le();
                 // The device's numbers are in the host's order of bytes, and hosts of Vulkan are little-endian.
                 place.copy_from_slice(&bits.to_le_bytes()[..size]);
             }
-            recorder.update(scalars, &bytes[..size * uniforms.len()]);
+            recorder.update(scalars, &bytes[..size * (uniforms.len() + 1)]);
             if compiled.places.partials() > 0 {
                 let words = self.table.as_ptr().cast::<u8>();
                 recorder.update(

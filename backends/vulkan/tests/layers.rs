@@ -38,17 +38,21 @@ fn has_layer() -> bool {
     found
 }
 
+/// Switches the layer on for a program to be run.
+fn watched(command: &mut Command) -> &mut Command {
+    command.env("VK_INSTANCE_LAYERS", LAYER).env(
+        "VK_LAYER_ENABLES",
+        "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
+    )
+}
+
 /// What the layer says of one of the children below.
 fn under_layers(child: &str, dropped: Option<u32>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", child, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .env("VK_INSTANCE_LAYERS", LAYER)
-        .env(
-            "VK_LAYER_ENABLES",
-            "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
-        );
+        .env(CHILD, "1");
+    watched(&mut command);
     if let Some(dropped) = dropped {
         command.env(DROPPED, dropped.to_string());
     }
@@ -86,6 +90,34 @@ fn layers_have_nothing_to_say() {
         let said = under_layers(child, None);
         assert!(complaints(&said).is_empty(), "{child}:\n{said}");
     }
+}
+
+/// The example, as a user runs it, with the layers looking on.
+#[test]
+fn own_vulkan_engine_agrees_with_the_host() {
+    if !has_layer() || support::context().is_none() {
+        return;
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "run",
+        "--quiet",
+        "-p",
+        "adarem-vulkan",
+        "--example",
+        "own_vulkan_engine",
+    ]);
+    let output = watched(&mut cargo).output().unwrap();
+    let said = [output.stdout, output.stderr]
+        .map(|s| String::from_utf8_lossy(&s).into_owned())
+        .concat();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("differ in 0 of 3610 weights"), "{said}");
+    assert!(
+        said.ends_with("host and device agree in every bit\n"),
+        "{said}"
+    );
+    assert!(complaints(&said).is_empty(), "{said}");
 }
 
 #[test]
