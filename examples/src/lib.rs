@@ -8,3 +8,8 @@
 pub mod network;
 pub mod task;
 pub mod train;
+
+/// The snippets of the repository's README, so that they compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct ReadMe;

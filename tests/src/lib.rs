@@ -73,3 +73,8 @@ pub fn conformance<B: adarem::Backend>(device: &str, open: impl FnOnce() -> B) {
     assert!(report.passed(), "{report}");
     println!("{report}");
 }
+
+/// The guide "Add your own rule": its code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/new-rule.md")]
+pub mod new_rule {}

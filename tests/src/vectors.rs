@@ -105,8 +105,8 @@ pub fn folders() -> Vec<PathBuf> {
 /// All cases of a folder, in the order of their names.
 ///
 /// # Errors
-/// Where the folder cannot be listed, a file not read or understood, or tensors have unequal lengths; in words,
-/// with the path. A folder without any case is an error too.
+/// Where the folder cannot be listed, a file not read or understood, or tensors have unequal lengths; in
+/// words, with the path. A folder without any case is an error too.
 pub fn read_folder(folder: &Path) -> Result<Vec<Case>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", folder.display());
     let entries = fs::read_dir(folder).map_err(|error| at(&error))?;
@@ -163,8 +163,16 @@ impl Case {
         }
     }
 
-    /// The name that this library gives the rule, and its hyper-parameters: where a source has one class with a
-    /// flag, this library has a rule of its own if the flag changes what is kept in memory.
+    /// The name that this library gives the rule.
+    ///
+    /// # Errors
+    /// Where the hyper-parameters contradict each other, in words.
+    pub fn library_rule(&self) -> Result<&str, String> {
+        self.dialect().map(|(rule, _)| rule)
+    }
+
+    /// The name that this library gives the rule, and its hyper-parameters: where a source has one class
+    /// with a flag, this library has a rule of its own if the flag changes what is kept in memory.
     fn dialect(&self) -> Result<(&str, BTreeMap<&str, f64>), String> {
         let mut settings: BTreeMap<&str, f64> = self
             .config
@@ -220,8 +228,9 @@ impl Case {
             for (j, (&got, &want)) in got.iter().zip(want).enumerate() {
                 let got = f64_of(got);
                 let error = (got - want).abs();
-                // Not `error > ..`: a NaN must fail.
-                if !(error <= tolerance * largest) {
+                // A NaN does not.
+                let agrees = error <= tolerance * largest;
+                if !agrees {
                     return Err(format!(
                         "step {t}, tensor {i}, index {j}: theta must be {want:e}, got {got:e}; the error \
                          is {:e} of the tensor's largest, {tolerance:e} is allowed",
@@ -232,7 +241,8 @@ impl Case {
         }
         for (i, (&got, &want)) in alpha.iter().zip(step.alpha.iter().flatten()).enumerate() {
             let got = f64_of(got);
-            if !((got - want).abs() <= tolerance * want.abs()) {
+            let agrees = (got - want).abs() <= tolerance * want.abs();
+            if !agrees {
                 return Err(format!(
                     "step {t}, tensor {i}: alpha must be {want:e}, got {got:e}"
                 ));
@@ -266,8 +276,8 @@ pub trait Stage {
     /// The numbers it computes with.
     type Elem: Element;
 
-    /// Replays `case` with `rule`, whose hyper-parameters are set except those that come per step: [`at_step`]
-    /// sets those.
+    /// Replays `case` with `rule`, whose hyper-parameters are set except those that come per step:
+    /// [`at_step`] sets those.
     ///
     /// # Errors
     /// The first disagreement, in words.

@@ -103,7 +103,7 @@ fn zero_gradients_move_nothing() {
             if ON_A_SPHERE.contains(&R::NAME) {
                 return;
             }
-            let mut rules = vec![
+            let mut rules = [
                 Alone::new(rule, THETA.to_vec()),
                 Alone::new(rule, Vec::new()),
             ];

@@ -1,5 +1,5 @@
-//! Golden bits: every rule, in every dialect, on one fixed input. A change of any bit must be meant, and stands
-//! in the changelog under "Numbers".
+//! Golden bits: every rule, in every dialect, on one fixed input. A change of any bit must be meant, and
+//! stands in the changelog under "Numbers".
 //!
 //! `ADAREM_WRITE_GOLDEN=1 cargo test -p adarem-conformance --test value_stability` writes the table anew.
 
@@ -124,7 +124,8 @@ fn no_bit_has_changed() {
     );
 }
 
-/// A hyper-parameter's range: some values at its ends that are accepted, and some just beyond that are refused.
+/// A hyper-parameter's range: some values at its ends that are accepted, and some just beyond that are
+/// refused.
 struct Range {
     accepted: &'static [f64],
     refused: &'static [f64],

@@ -6,7 +6,7 @@ mod test;
 use std::process::ExitCode;
 
 use clap::Parser;
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -14,6 +14,12 @@ use xshell::Shell;
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
+    /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
+    Bench {
+        /// Options of the benchmark: `-- --help` lists them.
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -23,6 +29,11 @@ fn main() -> ExitCode {
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
             Chore::Test => test::run(&shell),
+            Chore::Bench { options } => cmd!(
+                shell,
+                "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
+            )
+            .run(),
         }
     };
     match run() {

@@ -17,6 +17,32 @@ const PACKAGES: [(&str, &str); 5] = [
     ("qemu-system-arm", "/usr/bin/qemu-system-arm"),
 ];
 
+/// NVIDIA's assembler, as packages of the Python index: a folder below `target/ptxas`, and what goes there.
+const ASSEMBLERS: [(&str, &str); 2] = [
+    ("cu12", "nvidia-cuda-nvcc-cu12==12.9.86"),
+    ("cu13", "nvidia-cuda-nvcc==13.0.88"),
+];
+
+/// Brings NVIDIA's assembler, of which nothing is kept here.
+pub(crate) fn install_assemblers(shell: &Shell) -> xshell::Result<()> {
+    for (folder, package) in ASSEMBLERS {
+        let target = format!("target/ptxas/{folder}");
+        if shell.path_exists(&target) {
+            continue;
+        }
+        let pip = cmd!(
+            shell,
+            "python3 -m pip install --quiet --no-deps --target {target} {package}"
+        );
+        if let Err(error) = pip.env("PIP_ROOT_USER_ACTION", "ignore").run() {
+            println!(
+                "{package} was not installed ({error}): the tests that need it will say that they are skipped"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Installs what is missing, with `apt-get` as root; elsewhere says what the tests will skip without.
 pub(crate) fn install(shell: &Shell) -> xshell::Result<()> {
     let missing: Vec<_> = PACKAGES

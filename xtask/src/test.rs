@@ -4,6 +4,7 @@ use xshell::{Shell, cmd};
 
 pub(crate) fn run(shell: &Shell) -> xshell::Result<()> {
     crate::packages::install(shell)?;
+    crate::packages::install_assemblers(shell)?;
     cmd!(shell, "cargo fmt --all --check").run()?;
     cmd!(
         shell,

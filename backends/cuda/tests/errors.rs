@@ -16,12 +16,12 @@ fn a_device_that_does_not_exist() {
         error,
         Error::NoDevice {
             asked: 9999,
-            found: 512
+            found: 4096
         }
     );
     assert_eq!(
         error.to_string(),
-        "no CUDA device 9999: this machine has 512"
+        "no CUDA device 9999: this machine has 4096"
     );
 }
 

@@ -121,11 +121,11 @@ fn every_planted_mistake_is_noticed() {
         ),
         ("a partial lands beside", ", %r1, 4;", ", %r1, 8;"),
         ("a barrier is missing", "bar.sync 0;", ""),
-        ("a fence is missing", "membar.gl;", ""),
+        ("a fence is missing", "fence.acq_rel.gpu;", ""),
         (
             "the ticket is taken wrongly",
-            ", 1;\n    membar",
-            ", 2;\n    membar",
+            ", 1;\n    fence",
+            ", 2;\n    fence",
         ),
         (
             "a short chunk is taken for a whole one",

@@ -19,9 +19,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const GENERATIONS: &[u32] = &[70, 72, 75, 80, 86, 87, 89, 90, 100];
+const GENERATIONS: &[u32] = &[70, 75, 80, 86, 89, 90, 100];
 /// Of them those that the assembler of CUDA 13 is asked for; it has dropped the ones before.
-const GENERATIONS_OF_13: &[u32] = &[75, 90, 100];
+const GENERATIONS_OF_13: &[u32] = &[75, 100];
 
 struct Assembler {
     program: PathBuf,

@@ -205,7 +205,8 @@ where
     }
 
     fn check(&self) -> Result<(), ErrorKind> {
-        self.cfg.check().map_err(ErrorKind::from)
+        let next = self.state.steps();
+        self.cfg.check_at(next).map_err(ErrorKind::from)
     }
 
     fn step(

@@ -2,6 +2,8 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::{Element, ErrorKind, Optimizer as Core, Tunable};
+use adarem_adapters::schedule::{Cosine, Schedule};
+use adarem_adapters::{ClipNorm, Scheduled};
 use adarem_cpu::Cpu as Host;
 use adarem_dfdx::{
     AdaRem, AdaRemConfig, AdaRemS, AdaRemSConfig, Error, Group, Groups, Sgd, SgdConfig, SgdM,
@@ -321,4 +323,40 @@ fn a_shared_tensor_is_parted_before_it_is_stepped() {
     opt.update_in_place(&mut theta, &mut grads).unwrap();
     assert_eq!(theta.array(), [0.0; 3]);
     assert_eq!(kept.array(), [1.0, 2.0, -3.0]);
+}
+
+/// Wrappers are rules like any other: here a group clipped by its global norm, on a schedule.
+#[test]
+fn a_group_is_clipped_by_its_global_norm() {
+    let mut net = net();
+    let cosine = Cosine {
+        from: 0.5,
+        to: 0.1,
+        steps: 4,
+    };
+    let rule = ClipNorm::global(SgdConfig::default(), 0.01);
+    let rule = Scheduled::new(rule, "lr", cosine).unwrap();
+    let mut opt = Group::new(&net, rule);
+    let mut grads = net.alloc_grads();
+    for step in 0..4 {
+        let before = parameters(&net).concat();
+        grads = backward!(net, grads, step, f32);
+        if step % 2 == 0 {
+            opt.update(&mut net, &grads).unwrap();
+        } else {
+            opt.update_in_place(&mut net, &mut grads).unwrap();
+        }
+        let after = parameters(&net).concat();
+        let squares = after
+            .iter()
+            .zip(&before)
+            .map(|(a, b)| f64::from(a - b).powi(2));
+        let moved = squares.sum::<f64>().sqrt();
+        let want = 0.01 * cosine.at(step as u64);
+        assert!(
+            (moved / want - 1.0).abs() < 1e-3,
+            "moved by {moved}, not {want}"
+        );
+        net.zero_grads(&mut grads);
+    }
 }

@@ -53,8 +53,8 @@ pub struct AdaRemS {
     /// Decoupled weight decay per unit of lr, at least 0; on the sphere it acts through alpha alone. Default 0.
     pub weight_decay: f64,
     /// The sphere's radius, positive; `None` (default) keeps the norm that theta has before the first step.
-    /// The walk does not depend on it, if theta has been scaled to it before the first gradient is computed:
-    /// step 0 scales theta, and takes its gradient for one on the sphere.
+    /// The walk does not depend on it, if the gradient of step 0 is computed at theta as scaled to it: that
+    /// step takes its gradient for one on the sphere, and scales theta first.
     pub radius: Option<f64>,
     /// Whether the radius of plain training is tracked and the rate divided by alpha^2 (SLR). Default true.
     pub slr: bool,

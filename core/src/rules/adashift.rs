@@ -20,17 +20,17 @@ use crate::tunable::{Setting, Tunable};
 ///     theta = theta - lr m / (sqrt(v / (1 - beta2^(t-N))) + eps)
 /// ```
 ///
-/// Source: Zhou, Zhang, Lu, Wang, Zhang and Yu, "AdaShift: Decorrelation and Convergence of Adaptive Learning Rate
-/// Methods" (2019), Algorithm 3 with phi the maximum over a tensor; [`AdaShiftEach`] has phi the identity. The first `N`
-/// steps only collect gradients.
+/// Source: Zhou, Zhang, Lu, Wang, Zhang and Yu, "AdaShift: Decorrelation and Convergence of Adaptive
+/// Learning Rate Methods" (2019), Algorithm 3 with phi the maximum over a tensor; [`AdaShiftEach`] has
+/// phi the identity. The first `N` steps only collect gradients.
 ///
-/// One pass, `N` state vectors: a ring, of which a step writes one and reads all. With the default of 10 that is 56 bytes
-/// a parameter in `f32`. `N` is at least 1 and at most [`MAX_SLOTS`](crate::MAX_SLOTS). A step's plan depends on
-/// where in the ring it writes: a device compiles `2 N` of them.
+/// One pass, `N` state vectors: a ring, of which a step writes one and reads all. With the default of 10
+/// that is 52 bytes a parameter in `f32`. `N` is at least 1 and at most [`MAX_SLOTS`](crate::MAX_SLOTS).
+/// A step's plan depends on where in the ring it writes: a device compiles `2 N` of them.
 ///
-/// A NaN gradient makes its lane NaN, loses the maximum, and so touches no other. An infinite gradient makes its lane
-/// infinite at once and, `N` steps later, v; the tensor, or the group that shares v, then stands still. With eps = 0 a
-/// tensor whose gradient was all 0 gives 0 / 0.
+/// A NaN gradient makes its lane NaN, loses the maximum, and so touches no other. An infinite gradient
+/// makes its lane infinite at once and, `N` steps later, v; the tensor, or the group that shares v, then
+/// stands still. With eps = 0 a tensor whose gradient was all 0 gives 0 / 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaShift<const N: usize = 10> {
     /// Learning rate; positive, no upper bound. Default 1e-3.
@@ -126,9 +126,10 @@ impl<const N: usize> Tunable for AdaShift<N> {
 /// Source: as [`AdaShift`], with phi the identity.
 ///
 /// One pass, `S` state vectors: v, and a ring of `S - 1` gradients; `S` is at least 2 and at most
-/// [`MAX_SLOTS`](crate::MAX_SLOTS). With the default of 11 that is 64 bytes a parameter in `f32`; a root and a division a
-/// lane. A coordinate whose first gradient is not 0 when the one `N` steps before was moves by m / eps; the
-/// default eps makes that a leap, so give a larger one where gradients are sparse. A NaN stays in its lane.
+/// [`MAX_SLOTS`](crate::MAX_SLOTS). With the default of 11 that is 64 bytes a parameter in `f32`; a root
+/// and a division a lane. A coordinate whose first gradient is not 0 when the one `N` steps before was
+/// moves by m / eps; the default eps makes that a leap, so give a larger one where gradients are sparse.
+/// A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaShiftEach<const S: usize = 11> {
     /// Learning rate; positive, no upper bound. Default 1e-3.

@@ -20,15 +20,18 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr |theta| / |r| r                           (lr r where either norm is 0 or NaN)
 /// ```
 ///
-/// Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes" (2020), Algorithm 2, with
-/// phi the identity. Some implementations clip |theta| to [0, 10] or leave the correction out.
+/// Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes" (2020),
+/// Algorithm 2, with phi the identity. Some implementations clip |theta| to [0, 10] or leave the
+/// correction out.
 ///
-/// Two passes, two state vectors; 40 bytes a parameter in `f32`: the second pass computes r again rather than keeping it,
-/// with a root and a division a lane. A NaN stays in its lane, and makes the others step by lr r. An infinite r, or g^2
-/// beyond 1.8e19 in `f32`, makes the other lanes of the tensor stand still.
+/// Two passes, two state vectors; 40 bytes a parameter in `f32`: the second pass computes r again rather
+/// than keeping it, with a root and a division a lane. A NaN stays in its lane, and makes the others
+/// step by lr r. An infinite r, or g^2 beyond 1.8e19 in `f32`, makes the other lanes of the tensor stand
+/// still.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lamb {
-    /// Learning rate: the length of a step against the norm of theta; positive, no upper bound. Default 1e-3.
+    /// Learning rate: the length of a step against the norm of theta; positive, no upper bound. Default
+    /// 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,

@@ -19,11 +19,12 @@ use crate::tunable::{Setting, Tunable};
 ///   m = beta2 m + (1 - beta2) g
 /// ```
 ///
-/// Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), Program 1. It stands outside the papers
-/// that this library is about; `docs/new-rule.md` writes it step by step.
+/// Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), Program 1. It stands
+/// outside the papers that this library is about; `docs/new-rule.md` writes it step by step.
 ///
-/// One state vector; 20 bytes a parameter in `f32`; no division, no root. sign(0) is 0: a gradient that was always 0
-/// moves nothing. A NaN makes its own lane NaN; an infinite gradient is a sign like any other, which m then keeps.
+/// One state vector; 20 bytes a parameter in `f32`; no division, no root. sign(0) is 0: a gradient that
+/// was always 0 moves nothing. A NaN makes its own lane NaN; an infinite gradient is a sign like any
+/// other, which m then keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lion {
     /// Learning rate, the length of every step in units of theta; positive, no upper bound. Default 1e-4.

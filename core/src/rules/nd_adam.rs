@@ -22,13 +22,14 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = h / |h|
 /// ```
 ///
-/// Source: Zhang, Ma, Li and Wu, "Normalized Direction-preserving Adam" (2017), Algorithm 1. There a vector is the input
-/// weights of one hidden unit; here it is one tensor, so give each unit's weights as a tensor of their own, or take
-/// it as one rate for a whole layer.
+/// Source: Zhang, Ma, Li and Wu, "Normalized Direction-preserving Adam" (2017), Algorithm 1. There a
+/// vector is the input weights of one hidden unit; here it is one tensor, so give each unit's weights as
+/// a tensor of their own, or take it as one rate for a whole layer.
 ///
-/// Four passes, 44 bytes a parameter in `f32`, and two more in step 0; no division a lane. A NaN, an infinite gradient, or
-/// one whose square overflows, reaches the whole tensor through the norm. A tensor of zeros has no direction: it stays unscaled until it has one. With
-/// eps = 0 a gradient that was always 0, or along theta, gives 0 / 0 for the tensor.
+/// Four passes, 44 bytes a parameter in `f32`, and two more in step 0; no division a lane. A NaN, an
+/// infinite gradient, or one whose square overflows, reaches the whole tensor through the norm. A tensor
+/// of zeros has no direction: it stays unscaled until it has one. With eps = 0 a gradient that was
+/// always 0, or along theta, gives 0 / 0 for the tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NdAdam {
     /// Learning rate, about the angle of a step in radians; positive, no upper bound. Default 1e-3.

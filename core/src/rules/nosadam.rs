@@ -20,9 +20,10 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr / (1 - beta1^t) m / (sqrt(v) + eps)
 /// ```
 ///
-/// Source: Huang, Wang and Dong, "Nostalgic Adam: Weighting more of the past gradients when designing the adaptive
-/// learning rate" (2019), NosAdam-HH. v is a weighted mean from the first step on, so it needs no correction. B_t is
-/// computed afresh in every step, by Euler and Maclaurin's formula, so that there is no state in which it could drift.
+/// Source: Huang, Wang and Dong, "Nostalgic Adam: Weighting more of the past gradients when designing
+/// the adaptive learning rate" (2019), NosAdam-HH. v is a weighted mean from the first step on, so it
+/// needs no correction. B_t is computed afresh in every step, by Euler and Maclaurin's formula, so that
+/// there is no state in which it could drift.
 ///
 /// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. Special values as
 /// [`Adam`](crate::Adam).
@@ -71,7 +72,7 @@ impl NosAdam {
         if t <= few {
             return sum;
         }
-        // The integral of f from `few` to t, half of what f falls by, and the odd derivatives of f times B_2k / (2k)!.
+        // The integral of f from `few` to t, half of what f falls by, and f's odd derivatives times B_2k / (2k)!.
         let log = libm::log(t / few);
         let integral = if gamma == 1.0 {
             log

@@ -19,19 +19,20 @@ use crate::tunable::{Setting, Tunable};
 ///         = theta - lr g / sqrt(v + eps)                         (eps_inside)
 /// ```
 ///
-/// Source: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012), in the form of `torch.optim.RMSprop`. TensorFlow and
-/// optax put eps inside the root. [`RmsPropM`] and [`RmsPropCentered`] keep more state.
+/// Source: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012), in the form of `torch.optim.RMSprop`.
+/// TensorFlow and optax put eps inside the root. [`RmsPropM`] and [`RmsPropCentered`] keep more state.
 ///
-/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a gradient that
-/// was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN stays
-/// in its lane.
+/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a
+/// gradient that was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands
+/// still. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     /// Learning rate; positive, no upper bound. Default 1e-2, as in PyTorch; AdaRem's authors use 1e-4.
     pub lr: f64,
     /// Decay of the average square v, in [0, 1). Default 0.99, as in PyTorch; the lecture has 0.9.
     pub alpha: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,
@@ -116,7 +117,8 @@ pub struct RmsPropM {
     pub alpha: f64,
     /// Decay of the buffer b, in [0, 1). Default 0.9.
     pub momentum: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,
@@ -199,7 +201,8 @@ impl Tunable for RmsPropM {
 /// ```
 ///
 /// Source: Graves, "Generating Sequences With Recurrent Neural Networks" (2013), in the form of
-/// `torch.optim.RMSprop(centered=True)`. There a variance that rounding makes negative becomes NaN; here it is 0.
+/// `torch.optim.RMSprop(centered=True)`. There a variance that rounding makes negative becomes NaN; here
+/// it is 0.
 ///
 /// Three state vectors; 36 bytes a parameter in `f32`, or 28 with momentum = 0 (default), which leaves b
 /// untouched. Special values as [`RmsProp`].
@@ -211,7 +214,8 @@ pub struct RmsPropCentered {
     pub alpha: f64,
     /// Decay of the buffer b, in [0, 1). Default 0.
     pub momentum: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,

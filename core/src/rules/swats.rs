@@ -8,8 +8,8 @@ use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
-/// SWATS: steps as Adam, estimates which rate would make SGD take the same steps, and once the estimate has settled
-/// goes on as SGD with momentum.
+/// SWATS: steps as Adam, estimates which rate would make SGD take the same steps, and once the estimate
+/// has settled goes on as SGD with momentum.
 ///
 /// ```text
 /// input: lr, beta1, beta2, eps, atol, rtol, weight_decay; theta_0
@@ -29,17 +29,17 @@ use crate::tunable::{Setting, Tunable};
 ///     theta = theta - (1 - beta1) lr rate m
 /// ```
 ///
-/// Source: Keskar and Socher, "Improving Generalization Performance by Switching from Adam to SGD" (2017), Algorithm 1.
-/// There lr is constant and the SGD runs at L; here it runs at L times what lr has become since the switch, so that a
-/// schedule goes on.
+/// Source: Keskar and Socher, "Improving Generalization Performance by Switching from Adam to SGD"
+/// (2017), Algorithm 1. There lr is constant and the SGD runs at L; here it runs at L times what lr has
+/// become since the switch, so that a schedule goes on.
 ///
-/// The switch is decided where the tensor lies, in carried numbers: no step waits for the host. To learn of it,
-/// read carried scalar [`Swats::RATE`] whenever the host waits anyway: it is 0 before the switch. Two devices, or two
-/// number types, may switch in different steps, as a comparison of two sums decides.
+/// The switch is decided where the tensor lies, in carried numbers: no step waits for the host. To learn
+/// of it, read carried scalar [`Swats::RATE`] whenever the host waits anyway: it is 0 before the switch.
+/// Two devices, or two number types, may switch in different steps, as a comparison of two sums decides.
 ///
-/// One pass, two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane, after the switch too. A NaN
-/// or infinite gradient stays in its lane, but no switch comes about in that step, and with a NaN in the parameters of
-/// the tensor, or of the group that switches together, none ever does.
+/// One pass, two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane, after the
+/// switch too. A NaN or infinite gradient stays in its lane, but no switch comes about in that step, and
+/// with a NaN in the parameters of the tensor, or of the group that switches together, none ever does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swats {
     /// Adam's learning rate; positive, no upper bound. Default 1e-3.

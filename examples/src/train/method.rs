@@ -159,7 +159,7 @@ struct Build<'a, B: Backend> {
 }
 
 impl<B: Backend<Elem = f32> + 'static> EachRule for Build<'_, B> {
-    fn rule<R: Tunable + Default + 'static>(&mut self) {
+    fn rule<R: Tunable + Default + Clone + 'static>(&mut self) {
         if R::NAME != self.step.rule {
             return;
         }
@@ -170,8 +170,10 @@ impl<B: Backend<Elem = f32> + 'static> EachRule for Build<'_, B> {
         // Not every rule has all of these; `set` passes over those that a rule lacks.
         rule.set("weight_decay", self.step.decay);
         rule.set("decoupled", 1.0);
-        // AdaBound's bounds belong to this rate, and move in proportion when a schedule changes it.
-        rule.set("base_lr", start.first.lr);
+        if rule.get("final_lr").is_some() {
+            // The bounds belong to this rate, and move in proportion when a schedule changes it.
+            rule.set("base_lr", start.first.lr);
+        }
         self.group = Some(start.with(rule, follow));
     }
 }

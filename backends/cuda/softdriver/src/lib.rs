@@ -86,7 +86,7 @@ impl Fault {
 }
 
 /// Devices of the driver: each test claims its own, so that no test sees another's memory or errors.
-const DEVICES: u32 = 512;
+const DEVICES: u32 = 4096;
 
 /// A device of the software driver, and the knobs and gauges that a GPU does not have.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Machine {
     /// Installs the driver, once per process, and hands out a device that nobody else has.
     ///
     /// # Panics
-    /// When this process has another driver already, or after 512 claims.
+    /// When this process has another driver already, or after 4096 claims.
     pub fn claim() -> Self {
         install(DEVICES);
         static NEXT: AtomicU32 = AtomicU32::new(0);

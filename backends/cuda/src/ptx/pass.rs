@@ -518,11 +518,11 @@ impl<'a> Kernel<'a> {
         self.writer.line(format_args!("@{idle} bra {told};"));
         let limit = self.writer.word_of("sub.u32", count, 1);
         let taken = self.writer.word();
-        self.writer.line(format_args!("membar.gl;"));
+        self.writer.line(format_args!("fence.acq_rel.gpu;"));
         self.writer.line(format_args!(
             "atom.global.inc.u32 {taken}, [{ticket}], {limit};"
         ));
-        self.writer.line(format_args!("membar.gl;"));
+        self.writer.line(format_args!("fence.acq_rel.gpu;"));
         let others = self.writer.word_of("sub.u32", limit, taken);
         self.writer
             .line(format_args!("st.shared.u32 [pool], {others};"));
