@@ -15,6 +15,7 @@ const LENGTHS: [usize; 4] = [1, 0, 700, 4_500];
 
 pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
     for_each(run);
+    adarem_adapters::for_each(run);
 }
 
 impl<B: Backend> EachRule for Run<'_, B> {
