@@ -1,4 +1,5 @@
-//! What an update allocates, counted, with dfdx's cache on.
+//! What an update of slices allocates, counted, with dfdx's cache on.
+#![cfg(feature = "std")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
