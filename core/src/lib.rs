@@ -2,11 +2,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod backend;
 pub mod checkpoint;
 pub mod error;
 pub mod fold;
 mod host;
+mod lent;
 mod optimizer;
 pub mod plan;
 mod real;
@@ -18,6 +22,7 @@ pub use backend::{Backend, Batch, Tensor};
 pub use error::{Error, ErrorKind, Invalid, Mismatch};
 pub use fold::{Accumulators, CHUNK, Fold, FoldOp, Scope, WIDTH};
 pub use host::{Host, Lanes};
+pub use lent::Lent;
 pub use optimizer::{Optimizer, Phase};
 pub use plan::Plan;
 pub use real::{Dtype, Element, Real};
