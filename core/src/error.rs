@@ -111,6 +111,8 @@ impl fmt::Display for Invalid {
 
 impl core::error::Error for Invalid {}
 
+impl core::error::Error for Mismatch {}
+
 impl From<Invalid> for ErrorKind {
     fn from(invalid: Invalid) -> Self {
         ErrorKind::Config(invalid)

@@ -98,17 +98,6 @@ pub enum Scope {
     Group,
 }
 
-/// Lanes that the host folds side by side where their order is free: a vector register, or one number.
-pub(crate) const ROW: usize = if cfg!(any(
-    target_feature = "sse2",
-    target_feature = "neon",
-    target_feature = "simd128"
-)) {
-    16
-} else {
-    1
-};
-
 /// The accumulators of one chunk, or of a list of partials: steps 2 and 3 of the [order](self).
 ///
 /// ```
@@ -124,9 +113,7 @@ pub(crate) const ROW: usize = if cfg!(any(
 pub struct Accumulators<R> {
     op: FoldOp,
     pushed: usize,
-    sums: [R; WIDTH],
-    /// A maximum needs no order, so one row serves, and stays in registers.
-    largest: [R; ROW],
+    acc: [R; WIDTH],
 }
 
 impl<R: Real> Accumulators<R> {
@@ -136,71 +123,46 @@ impl<R: Real> Accumulators<R> {
         Accumulators {
             op,
             pushed: 0,
-            sums: [R::lit(0.0); WIDTH],
-            largest: [R::lit(0.0); ROW],
+            acc: [R::lit(0.0); WIDTH],
         }
     }
 
     /// Folds the next lane in.
     #[inline(always)]
     pub fn push(&mut self, x: R) {
-        let acc = match self.op {
-            FoldOp::MaxAbs => self.largest.first_mut(),
-            FoldOp::Sum => self.sums.get_mut(self.pushed % WIDTH),
-        };
-        if let Some(acc) = acc {
+        if let Some(acc) = self.acc.get_mut(self.pushed % WIDTH) {
             *acc = self.op.step(*acc, x);
         }
         self.pushed = self.pushed.wrapping_add(1);
     }
 
-    /// Folds the next row of lanes in. Only rows have come before.
-    #[inline(always)]
-    pub(crate) fn push_row(&mut self, row: [R; ROW]) {
-        let acc = match self.op {
-            FoldOp::MaxAbs => Some(&mut self.largest),
-            FoldOp::Sum => self
-                .sums
-                .as_chunks_mut::<ROW>()
-                .0
-                .get_mut(self.pushed % WIDTH / ROW),
-        };
-        if let Some(acc) = acc {
-            for (acc, x) in acc.iter_mut().zip(row) {
-                *acc = self.op.step(*acc, x);
-            }
-        }
-        self.pushed = self.pushed.wrapping_add(ROW);
-    }
-
     /// Halves the accumulators down to the result.
     #[inline(always)]
     pub fn finish(mut self) -> R {
-        let zero = R::lit(0.0);
-        if self.op == FoldOp::MaxAbs {
-            return self
-                .largest
-                .iter()
-                .fold(zero, |acc, &x| self.op.step(acc, x));
-        }
-        // Accumulators that nothing reached hold zero: where they fill the upper half, halving is idle.
-        let mut width = WIDTH;
-        while width > 1 {
-            width /= 2;
-            if self.pushed > width {
-                let (low, high) = self.sums.split_at_mut(width);
-                for (a, &b) in low.iter_mut().zip(high.iter().take(width)) {
-                    *a = *a + b;
-                }
+        halve(self.op, &mut self.acc, self.pushed)
+    }
+}
+
+/// Step 3 of the [order](self), of accumulators that `pushed` lanes went into.
+#[inline(always)]
+pub(crate) fn halve<R: Real>(op: FoldOp, acc: &mut [R; WIDTH], pushed: usize) -> R {
+    // Accumulators that nothing reached hold zero: where they fill the upper half, halving is idle.
+    let mut width = WIDTH;
+    while width > 1 {
+        width /= 2;
+        if pushed > width {
+            let (low, high) = acc.split_at_mut(width);
+            for (a, &b) in low.iter_mut().zip(high.iter().take(width)) {
+                *a = op.step(*a, b);
             }
         }
-        self.sums.first().copied().unwrap_or(zero)
     }
+    acc.first().copied().unwrap_or(R::lit(0.0))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Accumulators, FoldOp, ROW, WIDTH};
+    use super::{Accumulators, FoldOp, WIDTH};
 
     /// The order as its text reads, without a shortcut.
     fn by_the_text(xs: &[f32]) -> f32 {
@@ -247,17 +209,6 @@ mod tests {
                 "{n} lanes"
             );
         }
-    }
-
-    #[test]
-    fn rows_are_lanes() {
-        let xs: [f32; 1024] = core::array::from_fn(|i| (i as f32).sqrt());
-        let mut acc = Accumulators::new(FoldOp::Sum);
-        xs.as_chunks::<ROW>()
-            .0
-            .iter()
-            .for_each(|&row| acc.push_row(row));
-        assert_eq!(acc.finish().to_bits(), by_the_text(&xs).to_bits());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::array;
 
 use crate::error::{ErrorKind, Mismatch};
-use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, ROW};
+use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
 use crate::real::{Element, Real};
 use crate::rule::{Engine, Lane, MAX_CARRIED};
 
@@ -61,6 +61,8 @@ impl<'a, T: Element, const S: usize, const C: usize> Host<'a, T, S, C> {
 
 impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
     type Real = T;
+    const SLOTS: usize = N;
+    const CARRIED: usize = C;
 
     #[inline(always)]
     fn uniform(&mut self, x: f64) -> T {
@@ -68,27 +70,25 @@ impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
     }
 
     #[inline(always)]
-    fn carried<const K: usize>(&mut self) -> T {
-        const { assert!(K < C, "the rule carries more scalars than this host holds") };
-        self.found.get(K).copied().unwrap_or(T::zero())
+    fn carried_at(&mut self, k: usize) -> T {
+        self.found.get(k).copied().unwrap_or(T::zero())
     }
 
     #[inline(always)]
-    fn carry<const K: usize>(&mut self, x: T) {
-        const { assert!(K < C, "the rule carries more scalars than this host holds") };
-        if let Some(carried) = self.carried.get_mut(K) {
+    fn carry_at(&mut self, k: usize, x: T) {
+        if let Some(carried) = self.carried.get_mut(k) {
             *carried = x;
         }
     }
 
     #[inline(always)]
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        first: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        const { assert!(S <= N, "the rule has more slots than this host holds") };
-        self.lanes.first::<S>().pass(folds, &f)
+        self.lanes.from::<S>(first).pass(folds, &f)
     }
 }
 
@@ -146,20 +146,20 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         self.theta.is_empty()
     }
 
-    /// The same lanes with the first `F` slots only, all where there are fewer.
+    /// The same lanes with only `F` slots, from slot `first` on. A slot that is not there is empty.
     #[inline(always)]
-    fn first<const F: usize>(&mut self) -> Lanes<'_, T, F> {
-        let mut first = [const { nothing() }; F];
-        let mut slots = self.slots.iter_mut();
+    fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F> {
+        let mut taken = [const { nothing() }; F];
+        let mut slots = self.slots.iter_mut().skip(first);
         each::<F>(|k| {
-            if let (Some(first), Some(slot)) = (first.get_mut(k), slots.next()) {
-                *first = slot;
+            if let (Some(taken), Some(slot)) = (taken.get_mut(k), slots.next()) {
+                *taken = slot;
             }
         });
         Lanes {
             theta: self.theta,
             grad: self.grad,
-            slots: first,
+            slots: taken,
         }
     }
 
@@ -179,26 +179,24 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     /// One trip over these lanes, as if they were a whole tensor: [`Engine::pass`].
     #[inline(always)]
     pub fn pass<const K: usize>(
-        mut self,
+        self,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        // Maxima need no order, so nothing needs to be cut into chunks.
-        if only_maxima(&folds) {
-            return if ROW == 1 {
-                self.maxima(f)
-            } else {
-                self.fold(folds, f)
-            };
+        if ROW == 1 && only_maxima(&folds) {
+            return self.maxima(f);
         }
-        let mut partials = folds.map(|fold| Accumulators::new(fold.op));
-        while !self.is_empty() {
-            let partial = self.take(CHUNK).fold(folds, f);
-            for (partials, x) in partials.iter_mut().zip(partial) {
-                partials.push(x);
+        let mut tensor = folds.map(|fold| Accumulators::new(fold.op));
+        self.chunks(folds, f, |partials| {
+            for (tensor, partial) in tensor.iter_mut().zip(partials) {
+                tensor.push(partial);
             }
+        });
+        let mut folded = [T::zero(); K];
+        for (folded, tensor) in folded.iter_mut().zip(tensor) {
+            *folded = tensor.finish();
         }
-        partials.map(Accumulators::finish)
+        folded
     }
 
     /// [`pass`](Self::pass) where all folds are maxima, for processors without vectors: in as few
@@ -235,72 +233,170 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         largest
     }
 
-    /// One trip over the lanes of one chunk: rewrites them, and returns the chunk's partials. The lanes may
-    /// be more than a chunk where all folds are maxima.
+    /// One trip over these lanes, the first of which begins a chunk: rewrites them, and hands the partials
+    /// of each chunk to `sink`, in order.
     #[inline(always)]
-    pub fn fold<const K: usize>(
-        self,
+    pub fn chunks<const K: usize>(
+        mut self,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
-    ) -> [T; K] {
-        let mut acc = folds.map(|fold| Accumulators::new(fold.op));
-        let (theta_rows, theta) = self.theta.as_chunks_mut::<ROW>();
-        let (grad_rows, grad) = self.grad.as_chunks::<ROW>();
-        let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>());
-
-        for (r, (theta, grad)) in theta_rows.iter_mut().zip(grad_rows).enumerate() {
-            // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
-            let slot = array::from_fn(|k| {
-                slots
-                    .get(k)
-                    .and_then(|(rows, _)| rows.get(r))
-                    .copied()
-                    .unwrap_or([T::zero(); ROW])
-            });
-            let row = Row {
-                theta: *theta,
-                grad: *grad,
-                slot,
-                folded: [[T::zero(); ROW]; K],
-            }
-            .map(f);
-            *theta = row.theta;
-            for ((rows, _), slot) in slots.iter_mut().zip(row.slot) {
-                if let Some(row) = rows.get_mut(r) {
-                    *row = slot;
-                }
-            }
-            for (acc, row) in acc.iter_mut().zip(row.folded) {
-                acc.push_row(row);
-            }
+        mut sink: impl FnMut([T; K]),
+    ) {
+        if K == 0 {
+            return self.map(f);
         }
+        // A maximum is the same however the lanes are cut, so they stay whole where nothing else is folded.
+        let chunk = if only_maxima(&folds) {
+            usize::MAX
+        } else {
+            CHUNK
+        };
+        while !self.is_empty() {
+            sink(self.take(chunk).fold(folds, f));
+        }
+    }
 
-        for (i, (theta, &grad)) in theta.iter_mut().zip(grad).enumerate() {
+    /// Rewrites every lane, and folds nothing.
+    #[inline(always)]
+    fn map<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) {
+        let len = self.theta.len();
+        // Known equal, so that no access below is checked.
+        if self.grad.len() != len || self.slots.iter().any(|slot| slot.len() != len) {
+            return;
+        }
+        for i in 0..len {
+            let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
+                return;
+            };
             let slot = array::from_fn(|k| {
-                slots
+                self.slots
                     .get(k)
-                    .and_then(|(_, rest)| rest.get(i))
+                    .and_then(|slot| slot.get(i))
                     .copied()
                     .unwrap_or(T::zero())
             });
-            let (lane, folded) = f(Lane {
+            let (lane, _) = f(Lane {
                 theta: *theta,
                 grad,
                 slot,
             });
             *theta = lane.theta;
-            for ((_, rest), x) in slots.iter_mut().zip(lane.slot) {
-                if let Some(place) = rest.get_mut(i) {
+            for (slot, x) in self.slots.iter_mut().zip(lane.slot) {
+                if let Some(place) = slot.get_mut(i) {
                     *place = x;
                 }
             }
-            for (acc, x) in acc.iter_mut().zip(folded) {
-                acc.push(x);
+        }
+    }
+
+    /// Rewrites the lanes of one chunk, and folds them.
+    #[inline(always)]
+    fn fold<const K: usize>(
+        mut self,
+        folds: [Fold; K],
+        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+    ) -> [T; K] {
+        let len = self.len();
+        let whole = len / ROW * ROW;
+        // A maximum needs no order, so one row serves, and stays in a register.
+        let mut largest = [[T::zero(); ROW]; K];
+        let mut sums = [[T::zero(); WIDTH]; K];
+        self.take(whole).rows(0, folds, f, &mut largest, &mut sums);
+        let mut single = [[T::zero(); 1]; K];
+        self.rows(whole, folds, f, &mut single, &mut sums);
+        let mut folded = [T::zero(); K];
+        for k in 0..K {
+            folded[k] = match folds[k].op {
+                op @ FoldOp::MaxAbs => largest[k]
+                    .iter()
+                    .fold(single[k][0], |acc, &x| op.step(acc, x)),
+                op @ FoldOp::Sum => halve(op, &mut sums[k], len),
+            };
+        }
+        folded
+    }
+
+    /// Rewrites and folds these lanes, the first of which is lane `first` of its chunk, `N` at a time; `N`
+    /// divides their number and [`ROW`].
+    #[inline(always)]
+    fn rows<const N: usize, const K: usize>(
+        self,
+        first: usize,
+        folds: [Fold; K],
+        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        largest: &mut [[T; N]; K],
+        sums: &mut [[T; WIDTH]; K],
+    ) {
+        let (theta, _) = self.theta.as_chunks_mut::<N>();
+        let (grad, _) = self.grad.as_chunks::<N>();
+        let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<N>().0);
+        let count = theta.len();
+        // Known equal, so that no access below is checked.
+        if grad.len() != count || slots.iter().any(|rows| rows.len() != count) {
+            return;
+        }
+        let mut maxima = *largest;
+        for r in 0..count {
+            let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) else {
+                return;
+            };
+            // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
+            let slot = array::from_fn(|k| {
+                slots
+                    .get(k)
+                    .and_then(|rows| rows.get(r))
+                    .copied()
+                    .unwrap_or([T::zero(); N])
+            });
+            let (row, folded) = Row {
+                theta: *theta,
+                grad,
+                slot,
+            }
+            .map(f);
+            *theta = row.theta;
+            for (rows, slot) in slots.iter_mut().zip(row.slot) {
+                if let Some(place) = rows.get_mut(r) {
+                    *place = slot;
+                }
+            }
+            for k in 0..K {
+                let op = folds[k].op;
+                if op == FoldOp::MaxAbs {
+                    maxima[k] = beside(op, maxima[k], folded[k]);
+                } else if let Some(acc) = sums[k]
+                    .as_chunks_mut()
+                    .0
+                    .get_mut((first / N + r) % (WIDTH / N))
+                {
+                    *acc = beside(op, *acc, folded[k]);
+                }
             }
         }
-        acc.map(Accumulators::finish)
+        *largest = maxima;
     }
 }
+
+/// Folds two rows, lane by lane.
+#[inline(always)]
+fn beside<T: Element, const N: usize>(op: FoldOp, mut acc: [T; N], row: [T; N]) -> [T; N] {
+    for l in 0..N {
+        acc[l] = op.step(acc[l], row[l]);
+    }
+    acc
+}
+
+/// Lanes that are stepped and folded side by side: enough to fill the widest vector register, or one where
+/// there are none.
+const ROW: usize = if cfg!(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+)) {
+    16
+} else {
+    1
+};
 
 /// The slice without elements.
 const fn nothing<'a, T>() -> &'a mut [T] {
@@ -349,35 +445,36 @@ fn take<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     head
 }
 
-/// Lanes side by side, as many as fill vector registers well.
-struct Row<T, const S: usize, const K: usize> {
-    theta: [T; ROW],
-    grad: [T; ROW],
-    slot: [[T; ROW]; S],
-    folded: [[T; ROW]; K],
+/// Lanes side by side.
+struct Row<T, const N: usize, const S: usize> {
+    theta: [T; N],
+    grad: [T; N],
+    slot: [[T; N]; S],
 }
 
-impl<T: Element, const S: usize, const K: usize> Row<T, S, K> {
+impl<T: Element, const N: usize, const S: usize> Row<T, N, S> {
+    /// The row rewritten lane by lane, and what its lanes fold.
     #[inline(always)]
-    fn map(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> Self {
-        for l in 0..ROW {
-            let mut lane = Lane {
+    fn map<const K: usize>(
+        mut self,
+        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+    ) -> (Self, [[T; N]; K]) {
+        let mut out = [[T::zero(); N]; K];
+        for l in 0..N {
+            let slot = array::from_fn(|k| self.slot[k][l]);
+            let (lane, folded) = f(Lane {
                 theta: self.theta[l],
                 grad: self.grad[l],
-                slot: [T::zero(); S],
-            };
-            for k in 0..S {
-                lane.slot[k] = self.slot[k][l];
-            }
-            let (lane, folded) = f(lane);
+                slot,
+            });
             self.theta[l] = lane.theta;
             for k in 0..S {
                 self.slot[k][l] = lane.slot[k];
             }
             for k in 0..K {
-                self.folded[k][l] = folded[k];
+                out[k][l] = folded[k];
             }
         }
-        self
+        (self, out)
     }
 }

@@ -7,12 +7,14 @@ extern crate std;
 
 pub mod backend;
 pub mod checkpoint;
+pub mod elementary;
 pub mod error;
 pub mod fold;
 mod host;
 mod lent;
 mod optimizer;
 pub mod plan;
+pub mod projection;
 mod real;
 mod rule;
 pub mod rules;

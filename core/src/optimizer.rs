@@ -95,7 +95,7 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         if self.phase == Phase::Torn {
             return Err(ErrorKind::Torn.into());
         }
-        self.rule.check().map_err(ErrorKind::from)?;
+        self.rule.check_at(self.steps).map_err(ErrorKind::from)?;
         self.layout
             .check(theta.iter().map(|x| x.len()), grad.iter().map(|x| x.len()))?;
         self.phase = Phase::Torn;

@@ -30,7 +30,7 @@ use crate::rule::{MAX_CARRIED, MAX_SLOTS};
 /// Ops of one plan, at most.
 pub const MAX_OPS: usize = 512;
 /// Passes of one plan, at most.
-pub const MAX_PASSES: usize = 8;
+pub const MAX_PASSES: usize = 16;
 /// Numbers folded by one pass, at most.
 pub const MAX_FOLDS: usize = 4;
 /// Host scalars of one plan, at most.
@@ -225,7 +225,14 @@ impl OpSet {
 
     /// Its ops, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Id> + '_ {
-        (0..MAX_OPS as Id).filter(|&id| self.contains(id))
+        (0..).step_by(64).zip(self.0).flat_map(|(first, word)| {
+            // Every turn clears the lowest bit.
+            let words =
+                core::iter::successors(Some(word), |&word| Some(word & word.wrapping_sub(1)));
+            words
+                .take_while(|&word| word != 0)
+                .map(move |word| first + word.trailing_zeros() as Id)
+        })
     }
 
     fn insert(&mut self, id: Id) {

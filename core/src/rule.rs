@@ -30,31 +30,88 @@ pub struct Lane<R, const S: usize> {
     pub theta: R,
     /// The gradient of the loss by the parameter. A pass may read it, not write it.
     pub grad: R,
-    /// The first `S` state vectors of the rule, at this coordinate.
+    /// The `S` state vectors that the pass touches, at this coordinate.
     pub slot: [R; S],
 }
 
-/// What carries out a step: the host's slices, or the tracer.
+/// What carries out a step: the host's slices, the tracer, or a wrapper around another engine.
+///
+/// # To use it
+/// A rule's own state vectors and carried scalars are numbered from 0, and [`carried`](Self::carried),
+/// [`carry`](Self::carry) and [`pass`](Self::pass) reach them by numbers known at compile time. A rule that
+/// wraps another keeps its own behind the other's, where only
+/// [`carried_at`](Self::carried_at), [`carry_at`](Self::carry_at) and [`pass_at`](Self::pass_at) reach.
+///
+/// # To implement it
+/// The methods that end in `_at` do the work; the others are given by them.
 pub trait Engine {
     /// The numbers it computes with.
     type Real: Real;
 
+    /// State vectors that it holds: a rule that reaches for more does not compile.
+    const SLOTS: usize;
+
+    /// Carried scalars that it holds: a rule that reaches for more does not compile.
+    const CARRIED: usize;
+
     /// The host scalar `x`, computed in `f64` and rounded once, here. It may differ from step to step.
     fn uniform(&mut self, x: f64) -> Self::Real;
 
-    /// Carried scalar `K` of this tensor, as it was when the step began.
-    fn carried<const K: usize>(&mut self) -> Self::Real;
+    /// Carried scalar `k` of this tensor, as it was when the step began.
+    fn carried_at(&mut self, k: usize) -> Self::Real;
 
-    /// Sets carried scalar `K` of this tensor for the next step.
-    fn carry<const K: usize>(&mut self, x: Self::Real);
+    /// Sets carried scalar `k` of this tensor for the next step.
+    fn carry_at(&mut self, k: usize, x: Self::Real);
 
-    /// One trip over memory: rewrites theta and the first `S` state vectors of every lane with what `f`
-    /// returns, and folds the `K` numbers that it returns besides. The gradient that `f` returns is ignored.
+    /// One trip over memory: rewrites theta and the `S` state vectors from `first` on, of every lane, with
+    /// what `f` returns, and folds the `K` numbers that it returns besides. The gradient that `f` returns is
+    /// ignored.
+    fn pass_at<const S: usize, const K: usize>(
+        &mut self,
+        first: usize,
+        folds: [Fold; K],
+        f: impl Fn(Lane<Self::Real, S>) -> (Lane<Self::Real, S>, [Self::Real; K]),
+    ) -> [Self::Real; K];
+
+    /// [`carried_at`](Self::carried_at) a number known at compile time.
+    #[inline(always)]
+    fn carried<const K: usize>(&mut self) -> Self::Real {
+        const {
+            assert!(
+                K < Self::CARRIED,
+                "the rule carries more scalars than this engine holds"
+            )
+        };
+        self.carried_at(K)
+    }
+
+    /// [`carry_at`](Self::carry_at) a number known at compile time.
+    #[inline(always)]
+    fn carry<const K: usize>(&mut self, x: Self::Real) {
+        const {
+            assert!(
+                K < Self::CARRIED,
+                "the rule carries more scalars than this engine holds"
+            )
+        };
+        self.carry_at(K, x);
+    }
+
+    /// A [`pass_at`](Self::pass_at) over the first `S` state vectors.
+    #[inline(always)]
     fn pass<const S: usize, const K: usize>(
         &mut self,
         folds: [Fold; K],
         f: impl Fn(Lane<Self::Real, S>) -> (Lane<Self::Real, S>, [Self::Real; K]),
-    ) -> [Self::Real; K];
+    ) -> [Self::Real; K] {
+        const {
+            assert!(
+                S <= Self::SLOTS,
+                "the rule has more slots than this engine holds"
+            )
+        };
+        self.pass_at(0, folds, f)
+    }
 
     /// A [`pass`](Self::pass) that folds nothing.
     #[inline(always)]
@@ -141,8 +198,28 @@ pub trait Rule: Sync {
     /// The first that does not, by name and value.
     fn check(&self) -> Result<(), Invalid>;
 
+    /// Whether every hyper-parameter lies in its range in step `t`. Given: [`check`](Self::check). For rules
+    /// whose hyper-parameters follow a schedule.
+    ///
+    /// # Errors
+    /// The first that does not, by name and value.
+    fn check_at(&self, _t: u64) -> Result<(), Invalid> {
+        self.check()
+    }
+
     /// Step `t`, counted from 0.
     fn step<E: Engine>(&self, t: u64, engine: &mut E);
+
+    /// Whether [`step_measured`](Self::step_measured) leaves lengths.
+    const MEASURED: bool = false;
+
+    /// Step `t`; where the rule is [`MEASURED`](Self::MEASURED) it also leaves, in state vector
+    /// [`SLOTS`](Self::SLOTS), the length of each lane's step: what it multiplied the lane's gradient by. For
+    /// [projections](crate::projection) in the metric of the step.
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, t: u64, engine: &mut E) {
+        self.step(t, engine);
+    }
 }
 
 impl<R: Rule> Rule for &R {
@@ -162,8 +239,19 @@ impl<R: Rule> Rule for &R {
         (**self).check()
     }
 
+    fn check_at(&self, t: u64) -> Result<(), Invalid> {
+        (**self).check_at(t)
+    }
+
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, engine: &mut E) {
         (**self).step(t, engine)
+    }
+
+    const MEASURED: bool = R::MEASURED;
+
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, t: u64, engine: &mut E) {
+        (**self).step_measured(t, engine)
     }
 }

@@ -151,6 +151,15 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// Whether both are the same node of a tape.
+    fn same(self, other: Self) -> bool {
+        match (self, other) {
+            (Node::Load(_, a), Node::Load(_, b)) => a == b,
+            (Node::Op(_, a), Node::Op(_, b)) => a == b,
+            _ => false,
+        }
+    }
+
     fn unary(self, op: fn(Id) -> Op) -> Self {
         match self.tape() {
             Some(tape) => Node::Op(tape, tape.push(op(tape.id(self)))),
@@ -238,6 +247,10 @@ impl Real for Node<'_> {
     }
 
     fn select(mask: Self, yes: Self, no: Self) -> Self {
+        // Either way the same number: so a pass behind a mask still writes only what it changes.
+        if yes.same(no) {
+            return yes;
+        }
         match mask.tape() {
             Some(tape) => {
                 let (m, a, b) = (tape.id(mask), tape.id(yes), tape.id(no));
@@ -279,6 +292,9 @@ impl<'t> Tracer<'t> {
 
 impl<'t> Engine for Tracer<'t> {
     type Real = Node<'t>;
+    // Any number compiles; what the rule did not announce is a misfit.
+    const SLOTS: usize = usize::MAX;
+    const CARRIED: usize = usize::MAX;
 
     fn uniform(&mut self, x: f64) -> Node<'t> {
         let k = self.uniforms.len();
@@ -288,17 +304,17 @@ impl<'t> Engine for Tracer<'t> {
         Node::Load(self.tape, Op::Uniform(k as u8))
     }
 
-    fn carried<const K: usize>(&mut self) -> Node<'t> {
-        if K >= self.carried {
+    fn carried_at(&mut self, k: usize) -> Node<'t> {
+        if k >= self.carried {
             self.tape
                 .fail(Misfit::TooMany("carried scalars", self.carried));
         }
-        Node::Load(self.tape, Op::Carried(K as u8))
+        Node::Load(self.tape, Op::Carried(k as u8))
     }
 
-    fn carry<const K: usize>(&mut self, x: Node<'t>) {
+    fn carry_at(&mut self, k: usize, x: Node<'t>) {
         let id = self.tape.id(x);
-        match self.carry.get_mut(K).filter(|_| K < self.carried) {
+        match self.carry.get_mut(k).filter(|_| k < self.carried) {
             Some(carry) => *carry = Some(id),
             None => self
                 .tape
@@ -306,21 +322,23 @@ impl<'t> Engine for Tracer<'t> {
         }
     }
 
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        first: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<Node<'t>, S>) -> (Lane<Node<'t>, S>, [Node<'t>; K]),
     ) -> [Node<'t>; K] {
         let tape = self.tape;
-        if S > self.slots {
+        if first.saturating_add(S) > self.slots {
             tape.fail(Misfit::TooMany("slots", self.slots));
         }
         let here = self.passes.len() as u8;
         let load = |op| Node::Load(tape, op);
+        let slot = |k: usize| Op::Slot(here, first.saturating_add(k) as u8);
         let (lane, folded) = f(Lane {
             theta: load(Op::Theta(here)),
             grad: load(Op::Grad(here)),
-            slot: core::array::from_fn(|k| load(Op::Slot(here, k as u8))),
+            slot: core::array::from_fn(|k| load(slot(k))),
         });
 
         // What comes back as it was is not written.
@@ -332,8 +350,9 @@ impl<'t> Engine for Tracer<'t> {
             theta: rewritten(lane.theta, Op::Theta(here)),
             ..Pass::default()
         };
-        for (k, (slot, node)) in pass.slots.iter_mut().zip(lane.slot).enumerate() {
-            *slot = rewritten(node, Op::Slot(here, k as u8));
+        let own = pass.slots.iter_mut().skip(first);
+        for (k, (place, node)) in own.zip(lane.slot).enumerate() {
+            *place = rewritten(node, slot(k));
         }
         for (fold, node) in folds.into_iter().zip(folded) {
             if pass.folds.push((fold, tape.id(node))).is_err() {

@@ -1,1 +1,80 @@
-//! The conformance kit of adarem: proves a backend, bit for bit
+//! The conformance kit of adarem: proves a backend, bit for bit.
+//!
+//! One line in the tests of a backend, ours or a stranger's:
+//!
+//! ```
+//! use adarem_conformance::{Interpreter, conformance};
+//! # mod adarem_npu { pub fn open() -> adarem_conformance::Interpreter<f32> { Default::default() } }
+//!
+//! # if false {
+//! conformance("my npu", adarem_npu::open);
+//! # }
+//! ```
+//!
+//! It compares every number that a step writes (parameters, state, carried scalars, and the gaps that must
+//! not be written) with the core's own host code: for every op on spicy and random bits, both folds at
+//! every length where their tree changes shape, batches of none to a thousand tensors, every rule of the
+//! library with every hyper-parameter changed, and random rules. It checks what a backend promises
+//! besides numbers: errors by kind, refusals that change nothing, order, flush, and checkpoints that are
+//! resumed on another backend. NaN equals NaN; otherwise equal means the same bits, and whatever may
+//! differ is a line of [one table](TABLE).
+//!
+//! - [`Kit`] adjusts it: tolerances for a device that needs them, a seed, one check alone.
+//! - [`Report`] is what it finds, to be printed.
+//! - [`Interpreter`] is the plainest backend: a model for the first draft of yours.
+//! - [`Failing`] makes any backend fail when told to, for tests of your own.
+//! - [`Alone`] steps one tensor by any rule on the host.
+//! - `vectors` replays what other implementations did.
+//! - [`programs`] makes random rules, for property tests and fuzzers of your own.
+//!
+//! The guide `docs/new-backend.md` builds a backend from nothing.
+
+mod alone;
+mod batches;
+mod checkpoints;
+mod contracts;
+mod direct;
+mod failing;
+mod folds;
+mod kit;
+mod number;
+mod ops;
+pub mod programs;
+mod reference;
+mod report;
+mod rules;
+mod state;
+mod tolerance;
+#[cfg(feature = "vectors")]
+pub mod vectors;
+
+pub use alone::Alone;
+pub use failing::{Call, Failing};
+pub use folds::lengths_around_the_tree;
+pub use kit::Kit;
+pub use number::{Random, spicy, ulps};
+pub use reference::Interpreter;
+pub use report::{Outcome, Report, Verdict};
+pub use state::Difference;
+pub use tolerance::{TABLE, Tolerance};
+
+/// Proves the backend that `open` opens, and prints the report.
+///
+/// ```
+/// use adarem_conformance::{Interpreter, conformance};
+///
+/// conformance("interpreter", Interpreter::<f32>::default);
+/// ```
+///
+/// # Panics
+/// With the report, where anything differs from the host or a contract is broken.
+pub fn conformance<B: adarem::Backend>(device: &str, open: impl FnOnce() -> B) {
+    let report = Kit::new(device).check(&mut open());
+    assert!(report.passed(), "{report}");
+    println!("{report}");
+}
+
+/// The guide "Add your own rule": its code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/new-rule.md")]
+pub mod new_rule {}

@@ -1,1 +1,147 @@
-//! adarem optimizers on host threads with SIMD
+//! Optimizers on the host, at the speed of memory: the bits of [`adarem::Host`], with the widest vector
+//! instructions of the processor at hand, and threads for large tensors.
+//!
+//! ```
+//! use adarem::{AdaRem, Optimizer};
+//! use adarem_cpu::Cpu;
+//!
+//! let mut cpu = Cpu::new();
+//! let (mut weight, mut bias) = (vec![0.5f32; 1000], vec![0.0; 10]);
+//! let mut optimizer = Optimizer::new(AdaRem::default(), &mut cpu, &[weight.len(), bias.len()])?;
+//!
+//! let (grad_weight, grad_bias) = (vec![0.1; 1000], vec![-0.2; 10]);
+//! optimizer.step(&mut cpu, &mut [&mut weight, &mut bias], &[&grad_weight, &grad_bias])?;
+//! assert!((bias[0] - 0.02).abs() < 1e-6);
+//! # Ok::<(), adarem::ErrorKind>(())
+//! ```
+//!
+//! A step after the first allocates nothing. Which thread does what never changes a bit: sums follow the
+//! order written in [`adarem::fold`].
+
+mod engine;
+mod interpret;
+mod simd;
+mod team;
+
+use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Plan, Rule};
+
+use engine::Step;
+pub use simd::Simd;
+use team::Team;
+
+/// The host's processor as a [`Backend`]: tensors are slices.
+///
+/// It runs rules natively: [`Backend::step`] compiles the rule's own code into the loop. [`Backend::run`]
+/// walks a plan op by op, and is there for plans that come without their rule.
+#[derive(Debug)]
+pub struct Cpu<T> {
+    simd: Simd,
+    team: Team,
+    work: engine::Work<T>,
+}
+
+impl<T: Element> Cpu<T> {
+    /// One thread, the caller's, with the widest vectors that the processor has.
+    pub fn new() -> Self {
+        Cpu::with_threads(1)
+    }
+
+    /// `threads` threads, the caller's among them; at least one. They sleep between steps, and are used where
+    /// a step is large enough to gain by it.
+    ///
+    /// # Panics
+    /// Where the operating system refuses a thread.
+    pub fn with_threads(threads: usize) -> Self {
+        Cpu {
+            simd: Simd::widest(),
+            team: Team::new(threads.max(1)),
+            work: engine::Work::default(),
+        }
+    }
+
+    /// The same with vectors no wider than `simd`: for comparisons. No bit depends on it.
+    pub fn with_simd(mut self, simd: Simd) -> Self {
+        self.simd = simd.min(Simd::widest());
+        self
+    }
+
+    /// The vector instructions in use.
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
+    /// The threads in use.
+    pub fn threads(&self) -> usize {
+        self.team.threads()
+    }
+}
+
+impl<T: Element> Default for Cpu<T> {
+    fn default() -> Self {
+        Cpu::new()
+    }
+}
+
+impl<T: Element> Backend for Cpu<T> {
+    type Elem = T;
+    type Tensor = [T];
+    type Memory = Vec<T>;
+    type Error = ErrorKind;
+
+    fn zeros(&mut self, len: usize) -> Result<Vec<T>, ErrorKind> {
+        let mut memory = Vec::new();
+        memory
+            .try_reserve_exact(len)
+            .map_err(|_| ErrorKind::OutOfMemory)?;
+        memory.resize(len, T::zero());
+        Ok(memory)
+    }
+
+    fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
+        let (got, expected) = (to.len().saturating_sub(at), from.len());
+        let part = to.get_mut(at..).and_then(|to| to.get_mut(..expected));
+        part.ok_or(Mismatch {
+            what: "the part to write",
+            tensor: 0,
+            expected,
+            got,
+        })?
+        .copy_from_slice(from);
+        Ok(())
+    }
+
+    fn read(&mut self, from: &[T], at: usize, to: &mut [T]) -> Result<(), ErrorKind> {
+        let (got, expected) = (from.len().saturating_sub(at), to.len());
+        let part = from.get(at..).and_then(|from| from.get(..expected));
+        to.copy_from_slice(part.ok_or(Mismatch {
+            what: "the part to read",
+            tensor: 0,
+            expected,
+            got,
+        })?);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        plan: &Plan,
+        uniforms: &[f64],
+        batch: Batch<'_, '_, Self>,
+    ) -> Result<(), ErrorKind> {
+        interpret::run(plan, uniforms, batch);
+        Ok(())
+    }
+
+    fn step<R: Rule>(
+        &mut self,
+        rule: &R,
+        t: u64,
+        batch: Batch<'_, '_, Self>,
+    ) -> Result<(), ErrorKind> {
+        Step { rule, t }.run(self.simd, &mut self.team, &mut self.work, batch)
+    }
+}

@@ -1,8 +1,8 @@
 //! Adam and its nearest kin: AdamW decays theta itself, AMSGrad never forgets the largest second moment.
 
-use super::decay::Shrink;
-use super::moments::Moments;
-use crate::error::{Invalid, fraction, non_negative, positive};
+use super::decay::{Decay, Shrink, check_scheduled};
+use super::moments::{Corrected, Moments, check_moments};
+use crate::error::{Invalid, non_negative};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -17,10 +17,11 @@ use crate::tunable::{Setting, Tunable};
 ///   m = beta1 m + (1 - beta1) g
 ///   v = beta2 v + (1 - beta2) g^2
 ///   theta = theta - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+///         = theta - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)       (eps_hat)
 /// ```
 ///
 /// Source: Kingma and Ba, "Adam" (2015), with the eps of `torch.optim.Adam`: beside the corrected root.
-/// burn's default eps is 1e-5.
+/// With `eps_hat` it is the paper's second form, TensorFlow's. burn's default eps is 1e-5.
 ///
 /// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a gradient
 /// that was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN
@@ -37,6 +38,8 @@ pub struct Adam {
     pub eps: f64,
     /// L2 weight decay, joined to the gradient; at least 0. Default 0.
     pub weight_decay: f64,
+    /// Whether eps is added to the root before the correction instead of after. Default false.
+    pub eps_hat: bool,
 }
 
 impl Default for Adam {
@@ -47,6 +50,7 @@ impl Default for Adam {
             beta2: 0.999,
             eps: 1e-8,
             weight_decay: 0.0,
+            eps_hat: false,
         }
     }
 }
@@ -61,12 +65,15 @@ impl Rule for Adam {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        check(self)
+        check_moments([self.lr, self.beta1, self.beta2, self.eps])?;
+        non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
-        step(self, false, t, e);
+        let shrink = Shrink::l2(self.weight_decay, e);
+        let hyper = [self.lr, self.beta1, self.beta2, self.eps];
+        step(&shrink, hyper, self.eps_hat, t, e);
     }
 }
 
@@ -77,6 +84,7 @@ impl Tunable for Adam {
         visit("beta2", Setting::Number(&mut self.beta2));
         visit("eps", Setting::Number(&mut self.eps));
         visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("eps_hat", Setting::Flag(&mut self.eps_hat));
     }
 }
 
@@ -85,12 +93,14 @@ impl Tunable for Adam {
 /// ```text
 /// for t = 1, 2, ..
 ///   theta = theta - lr weight_decay theta
+///         = theta - lr / base_lr weight_decay theta              (with a base_lr)
 ///   theta = the step of Adam with the undecayed gradient
 /// ```
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), in the form of
-/// `torch.optim.AdamW`: the decay is multiplied by lr. The paper's own form multiplies it by the schedule alone.
-/// State, cost and special values as [`Adam`].
+/// `torch.optim.AdamW`: the decay is multiplied by lr. The paper multiplies it by the schedule alone,
+/// which a `base_lr` does: give it the lr that the schedule starts from. State, cost and special values
+/// as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate; positive, no upper bound. Default 1e-3.
@@ -101,8 +111,13 @@ pub struct AdamW {
     pub beta2: f64,
     /// Least denominator, in units of gradient; at least 0. Default 1e-8.
     pub eps: f64,
-    /// Decoupled weight decay per unit of lr; at least 0. Default 1e-2.
+    /// Decoupled weight decay; at least 0. Default 1e-2, as in PyTorch.
     pub weight_decay: f64,
+    /// What the decay is multiplied by: lr where this is `None` (default, as in PyTorch), else the schedule
+    /// alone, lr / base_lr, as the paper has it. Positive.
+    pub base_lr: Option<f64>,
+    /// Whether eps is added to the root before the correction instead of after. Default false.
+    pub eps_hat: bool,
 }
 
 impl Default for AdamW {
@@ -120,25 +135,8 @@ impl Default for AdamW {
             beta2,
             eps,
             weight_decay: 1e-2,
-        }
-    }
-}
-
-impl AdamW {
-    fn adam(&self) -> Adam {
-        let AdamW {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-        } = *self;
-        Adam {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
+            base_lr: None,
+            eps_hat: false,
         }
     }
 }
@@ -153,12 +151,15 @@ impl Rule for AdamW {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        check(&self.adam())
+        check_moments([self.lr, self.beta1, self.beta2, self.eps])?;
+        check_scheduled(self.weight_decay, self.base_lr)
     }
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
-        step(&self.adam(), true, t, e);
+        let decay = Decay::scheduled(self.lr, self.base_lr, self.weight_decay, e);
+        let hyper = [self.lr, self.beta1, self.beta2, self.eps];
+        step(&Shrink::Decoupled(decay), hyper, self.eps_hat, t, e);
     }
 }
 
@@ -169,6 +170,8 @@ impl Tunable for AdamW {
         visit("beta2", Setting::Number(&mut self.beta2));
         visit("eps", Setting::Number(&mut self.eps));
         visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("base_lr", Setting::Optional(&mut self.base_lr));
+        visit("eps_hat", Setting::Flag(&mut self.eps_hat));
     }
 }
 
@@ -183,8 +186,8 @@ impl Tunable for AdamW {
 /// ```
 ///
 /// Source: Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018), in the form of
-/// `torch.optim.Adam(amsgrad=True)`: the maximum is of the uncorrected v, then corrected. The paper does not
-/// correct; optax takes the maximum of the corrected one.
+/// `torch.optim.Adam(amsgrad=True)`: the maximum is of the uncorrected v, then corrected. The paper does
+/// not correct; optax takes the maximum of the corrected one.
 ///
 /// Three state vectors; 36 bytes a parameter in `f32`. A NaN in v loses the maximum. Else as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -201,6 +204,8 @@ pub struct AmsGrad {
     pub weight_decay: f64,
     /// Whether the decay acts on theta itself, as AdamW's, instead of joining the gradient. Default false.
     pub decoupled: bool,
+    /// Whether eps is added to the root before the correction instead of after. Default false.
+    pub eps_hat: bool,
 }
 
 impl Default for AmsGrad {
@@ -211,6 +216,7 @@ impl Default for AmsGrad {
             beta2,
             eps,
             weight_decay,
+            ..
         } = Adam::default();
         AmsGrad {
             lr,
@@ -219,26 +225,7 @@ impl Default for AmsGrad {
             eps,
             weight_decay,
             decoupled: false,
-        }
-    }
-}
-
-impl AmsGrad {
-    fn adam(&self) -> Adam {
-        let AmsGrad {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            ..
-        } = *self;
-        Adam {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
+            eps_hat: false,
         }
     }
 }
@@ -253,15 +240,16 @@ impl Rule for AmsGrad {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        check(&self.adam())
+        check_moments([self.lr, self.beta1, self.beta2, self.eps])?;
+        non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
-        let adam = self.adam();
-        let shrink = Shrink::new(adam.lr, adam.weight_decay, self.decoupled, e);
-        let moments = Moments::new(adam.beta1, adam.beta2, e);
-        let correct = Corrected::new(&adam, t, e);
+        let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
+        let moments = Moments::new(self.beta1, self.beta2, e);
+        let hyper = [self.lr, self.beta1, self.beta2, self.eps];
+        let correct = Corrected::new(hyper, self.eps_hat, t, e);
         e.map(|x| {
             let [m, v, largest] = x.slot;
             let (theta, g) = shrink.apply(x.theta, x.grad);
@@ -284,24 +272,17 @@ impl Tunable for AmsGrad {
         visit("eps", Setting::Number(&mut self.eps));
         visit("weight_decay", Setting::Number(&mut self.weight_decay));
         visit("decoupled", Setting::Flag(&mut self.decoupled));
+        visit("eps_hat", Setting::Flag(&mut self.eps_hat));
     }
 }
 
 const NAMES: [&str; 3] = ["m", "v", "v_max"];
 
-fn check(adam: &Adam) -> Result<(), Invalid> {
-    positive("lr", adam.lr)?;
-    fraction("beta1", adam.beta1)?;
-    fraction("beta2", adam.beta2)?;
-    non_negative("eps", adam.eps)?;
-    non_negative("weight_decay", adam.weight_decay)
-}
-
 #[inline(always)]
-fn step<E: Engine>(adam: &Adam, decoupled: bool, t: u64, e: &mut E) {
-    let shrink = Shrink::new(adam.lr, adam.weight_decay, decoupled, e);
-    let moments = Moments::new(adam.beta1, adam.beta2, e);
-    let correct = Corrected::new(adam, t, e);
+fn step<E: Engine>(shrink: &Shrink<E::Real>, hyper: [f64; 4], eps_hat: bool, t: u64, e: &mut E) {
+    let [_, beta1, beta2, _] = hyper;
+    let moments = Moments::new(beta1, beta2, e);
+    let correct = Corrected::new(hyper, eps_hat, t, e);
     e.map(|x| {
         let [m, v] = x.slot;
         let (theta, g) = shrink.apply(x.theta, x.grad);
@@ -312,30 +293,4 @@ fn step<E: Engine>(adam: &Adam, decoupled: bool, t: u64, e: &mut E) {
             ..x
         }
     });
-}
-
-/// lr m / (sqrt(v) + eps), with both moments corrected for their start at 0.
-struct Corrected<R> {
-    /// lr / (1 - beta1^t)
-    rate: R,
-    /// 1 / sqrt(1 - beta2^t)
-    root: R,
-    eps: R,
-}
-
-impl<R: Real> Corrected<R> {
-    #[inline(always)]
-    fn new<E: Engine<Real = R>>(adam: &Adam, t: u64, e: &mut E) -> Self {
-        let t = t as f64 + 1.0;
-        Corrected {
-            rate: e.uniform(adam.lr / (1.0 - libm::pow(adam.beta1, t))),
-            root: e.uniform(1.0 / libm::sqrt(1.0 - libm::pow(adam.beta2, t))),
-            eps: e.uniform(adam.eps),
-        }
-    }
-
-    #[inline(always)]
-    fn update(&self, m: R, v: R) -> R {
-        self.rate * m / (v.sqrt() * self.root + self.eps)
-    }
 }

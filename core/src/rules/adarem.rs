@@ -95,6 +95,27 @@ impl Rule for AdaRem {
 
     #[inline(always)]
     fn step<E: Engine>(&self, _: u64, e: &mut E) {
+        self.walk(e, |[m]| m, |m, _| [m]);
+    }
+
+    const MEASURED: bool = true;
+
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, _: u64, e: &mut E) {
+        let lr = e.uniform(self.lr);
+        self.walk(e, |[m, _]| m, |m, a| [m, lr * a]);
+    }
+}
+
+impl AdaRem {
+    /// The step. `past` finds m among the state of a lane, and `state` puts it back, with the coefficient a beside it.
+    #[inline(always)]
+    fn walk<E: Engine, const S: usize>(
+        &self,
+        e: &mut E,
+        past: impl Fn([E::Real; S]) -> E::Real,
+        state: impl Fn(E::Real, E::Real) -> [E::Real; S],
+    ) {
         let inverse_max = e.carried::<0>();
         let resilience = Resilience::new(self.lambda, self.eps, inverse_max, e);
         let average = Average::new(self.beta, e);
@@ -102,13 +123,14 @@ impl Rule for AdaRem {
         let decay = Decay::new(self.lr * self.weight_decay, e);
 
         let [largest] = e.pass([Fold::MAX_ABS.over(self.scope)], |x| {
-            let [m] = x.slot;
-            let theta = decay.keep(x.theta) - lr * (resilience.factor(m, x.grad) * x.grad);
+            let m = past(x.slot);
+            let a = resilience.factor(m, x.grad);
+            let theta = decay.keep(x.theta) - lr * (a * x.grad);
             let m = average.next(m, x.grad);
             (
                 Lane {
                     theta,
-                    slot: [m],
+                    slot: state(m, a),
                     ..x
                 },
                 [m],

@@ -5,6 +5,7 @@ use super::moments::Average;
 use super::resilience::{Resilience, check_eps, inverse};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
+use crate::projection::onto_sphere;
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -38,7 +39,7 @@ use crate::tunable::{Setting, Tunable};
 ///
 /// *NaN, infinity, zero.* A NaN in the gradient reaches the whole tensor through the norm. Where the norm of
 /// `half` is 0 or infinite there is nothing to scale by, and theta and alpha stay as `half` left them. A tensor
-/// of zeros therefore steps as plain AdaRem until it has a norm; without a given radius it stays unscaled.
+/// of zeros therefore steps as plain AdaRem until it has a norm, which without a given radius becomes its radius.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaRemS {
     /// Learning rate *of plain training*; positive, no upper bound. Default 0.1.
@@ -52,7 +53,8 @@ pub struct AdaRemS {
     /// Decoupled weight decay per unit of lr, at least 0; on the sphere it acts through alpha alone. Default 0.
     pub weight_decay: f64,
     /// The sphere's radius, positive; `None` (default) keeps the norm that theta has before the first step.
-    /// The walk does not depend on it.
+    /// The walk does not depend on it, if the gradient of step 0 is computed at theta as scaled to it: that
+    /// step takes its gradient for one on the sphere, and scales theta first.
     pub radius: Option<f64>,
     /// Whether the radius of plain training is tracked and the rate divided by alpha^2 (SLR). Default true.
     pub slr: bool,
@@ -92,7 +94,11 @@ impl AdaRemS {
     #[inline(always)]
     fn enter<E: Engine>(&self, t: u64, e: &mut E) -> (E::Real, E::Real) {
         if t != 0 {
-            return (e.carried::<RADIUS>(), e.carried::<ALPHA>());
+            let radius = match self.radius {
+                Some(radius) => e.uniform(radius),
+                None => e.carried::<RADIUS>(),
+            };
+            return (radius, e.carried::<ALPHA>());
         }
         let squares = |x: Lane<_, 0>| (x, [x.theta * x.theta]);
         let [square] = e.pass([Fold::SUM.over(self.sphere)], squares);
@@ -109,16 +115,6 @@ impl AdaRemS {
         });
         (radius, one / scale)
     }
-}
-
-/// R / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
-#[inline(always)]
-fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
-    let (zero, one) = (R::lit(0.0), R::lit(1.0));
-    let scale = radius / norm;
-    // Of an infinite norm comes 0, which becomes 1 by adding 1, and so does a radius of 0; NaN remains NaN.
-    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
-    R::select(zero.lt(scale), finite, scale + one)
 }
 
 impl Rule for AdaRemS {
@@ -175,7 +171,10 @@ impl Rule for AdaRemS {
                 [m, half * half],
             )
         });
-        let scale = onto_sphere(radius, square.sqrt());
+        let norm = square.sqrt();
+        // 0 where step 0 found zeros, or was skipped by a wrapper: then this is the first norm there is.
+        let radius = E::Real::select(E::Real::lit(0.0).lt(radius), radius, norm);
+        let scale = onto_sphere(radius, norm);
         e.map(|x: Lane<_, 0>| Lane {
             theta: x.theta * scale,
             ..x

@@ -1,6 +1,7 @@
 //! Weight decay, on theta itself or through the gradient.
 
 use super::given;
+use crate::error::{Invalid, non_negative, positive};
 use crate::real::Real;
 use crate::rule::Engine;
 
@@ -12,6 +13,17 @@ impl<R: Real> Decay<R> {
     #[inline(always)]
     pub(super) fn new<E: Engine<Real = R>>(share: f64, e: &mut E) -> Self {
         Decay(given(share).then(|| e.uniform(share)))
+    }
+
+    /// With a `base_lr` the decay follows the schedule alone: c is lr / base_lr times the weight decay.
+    #[inline(always)]
+    pub(super) fn scheduled<E: Engine<Real = R>>(
+        lr: f64,
+        base_lr: Option<f64>,
+        weight_decay: f64,
+        e: &mut E,
+    ) -> Self {
+        Decay::new(weight_decay * base_lr.map_or(lr, |base| lr / base), e)
     }
 
     #[inline(always)]
@@ -40,8 +52,14 @@ impl<R: Real> Shrink<R> {
         if decoupled {
             Shrink::Decoupled(Decay::new(lr * weight_decay, e))
         } else {
-            Shrink::L2(given(weight_decay).then(|| e.uniform(weight_decay)))
+            Shrink::l2(weight_decay, e)
         }
+    }
+
+    /// g + weight_decay theta.
+    #[inline(always)]
+    pub(super) fn l2<E: Engine<Real = R>>(weight_decay: f64, e: &mut E) -> Self {
+        Shrink::L2(given(weight_decay).then(|| e.uniform(weight_decay)))
     }
 
     /// Theta and the gradient, decayed.
@@ -53,4 +71,10 @@ impl<R: Real> Shrink<R> {
             Shrink::Decoupled(decay) => (decay.keep(theta), g),
         }
     }
+}
+
+/// The ranges of a weight decay and of the learning rate that it is measured against.
+pub(super) fn check_scheduled(weight_decay: f64, base_lr: Option<f64>) -> Result<(), Invalid> {
+    non_negative("weight_decay", weight_decay)?;
+    base_lr.map_or(Ok(()), |base| positive("base_lr", base))
 }

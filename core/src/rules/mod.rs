@@ -1,21 +1,56 @@
 //! One file per optimizer: the algorithm box first, then the rule.
 
+mod adabound;
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
 mod adarem;
 mod adarem_s;
+mod adashift;
 mod decay;
+mod lamb;
+mod lion;
 mod moments;
+mod nadam;
+mod nag;
+mod nd_adam;
+mod nosadam;
+mod padam;
+mod radam;
 mod resilience;
+mod rmsprop;
+mod rprop;
 mod sgd;
+mod signed;
+mod swats;
+mod yogi;
 
 use core::fmt::Debug;
 
 use crate::tunable::Tunable;
 
+pub use adabound::{AdaBound, AmsBound};
+pub use adadelta::Adadelta;
+pub use adagrad::{Adagrad, AdagradNorm, ScAdagrad, ScRmsProp};
 pub use adam::{Adam, AdamW, AmsGrad};
+pub use adamax::Adamax;
 pub use adarem::AdaRem;
 pub use adarem_s::AdaRemS;
-pub use sgd::{Sgd, SgdM};
+pub use adashift::{AdaShift, AdaShiftEach};
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use nadam::Nadam;
+pub use nag::Nag;
+pub use nd_adam::NdAdam;
+pub use nosadam::NosAdam;
+pub use padam::Padam;
+pub use radam::RAdam;
+pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropM};
+pub use rprop::Rprop;
+pub use sgd::{Sgd, SgdM, SgdW};
+pub use swats::Swats;
+pub use yogi::Yogi;
 
 /// Something done with every rule of this library, whatever its type: see [`for_each`].
 pub trait EachRule {
@@ -39,13 +74,38 @@ pub trait EachRule {
 /// assert!(names.0.contains(&"adarem") && names.0.is_sorted());
 /// ```
 pub fn for_each(each: &mut impl EachRule) {
+    each.rule::<AdaBound>();
+    each.rule::<Adadelta>();
+    each.rule::<Adagrad>();
+    each.rule::<AdagradNorm>();
     each.rule::<Adam>();
+    each.rule::<Adamax>();
     each.rule::<AdamW>();
     each.rule::<AdaRem>();
     each.rule::<AdaRemS>();
+    each.rule::<AdaShift>();
+    each.rule::<AdaShiftEach>();
+    each.rule::<AmsBound>();
     each.rule::<AmsGrad>();
+    each.rule::<Lamb>();
+    each.rule::<Lion>();
+    each.rule::<Nadam>();
+    each.rule::<Nag>();
+    each.rule::<NdAdam>();
+    each.rule::<NosAdam>();
+    each.rule::<Padam>();
+    each.rule::<RAdam>();
+    each.rule::<RmsProp>();
+    each.rule::<RmsPropCentered>();
+    each.rule::<RmsPropM>();
+    each.rule::<Rprop>();
+    each.rule::<ScAdagrad>();
+    each.rule::<ScRmsProp>();
     each.rule::<Sgd>();
     each.rule::<SgdM>();
+    each.rule::<SgdW>();
+    each.rule::<Swats>();
+    each.rule::<Yogi>();
 }
 
 /// Whether the hyper-parameter `x` is in use: whether an `f32` tells it from 0.

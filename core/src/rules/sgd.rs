@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, plain and with momentum.
 
-use super::decay::Shrink;
+use super::decay::{Decay, Shrink, check_scheduled};
 use super::given;
 use crate::error::{Invalid, ensure, fraction, non_negative, positive};
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -72,18 +72,28 @@ impl Tunable for Sgd {
 /// Stochastic gradient descent with momentum.
 ///
 /// ```text
-/// input: lr, momentum, dampening, nesterov, weight_decay; theta_0
+/// input: lr, momentum, dampening, average, lr_inside, nesterov, weight_decay; theta_0
 /// initialize: b = 0
 /// for t = 0, 1, ..
 ///   g = gradient at theta + weight_decay theta                   (L2, default; or decoupled as in Sgd)
-///   b = g                                                        (t = 0)
-///     = momentum b + (1 - dampening) g                           (t > 0)
-///   theta = theta - lr b
-///         = theta - lr (g + momentum b)                          (nesterov)
+///   f = g                                                        (t = 0, and always without dampening)
+///     = (1 - dampening) g                                        (t > 0)
+///     = (1 - momentum) g                                         (average)
+///   b = momentum b + f
+///   u = b
+///     = f + momentum b                                           (nesterov)
+///   theta = theta - lr u
+/// with lr_inside: b = momentum b + lr f, u = b or lr f + momentum b, theta = theta - u
 /// ```
 ///
-/// As `torch.optim.SGD`. burn's default dampening is 0.1; optax never dampens. One state vector; 20 bytes a
-/// parameter in `f32`. A NaN or infinite gradient stays in its own lane, and in its `b`.
+/// By default as `torch.optim.SGD`. With `average` b is the running average that AdaRem, Adam and
+/// AdaBound keep. With `lr_inside` every gradient keeps the rate of its own step, as Rumelhart, Hinton
+/// and Williams (1986) and most lectures write it: the same as without while lr is constant, but a
+/// schedule then reaches theta late. With `nesterov` besides, it is the second form of
+/// [`Nag`](crate::Nag). burn's default dampening is 0.1; optax never dampens.
+///
+/// One state vector; 20 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane,
+/// and in its `b`. A zero gradient lets theta coast along `b`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdM {
     /// Learning rate; positive, no upper bound. Default 1e-3, as in PyTorch.
@@ -92,6 +102,10 @@ pub struct SgdM {
     pub momentum: f64,
     /// What is left out of every gradient but the first, in [0, 1). Default 0.
     pub dampening: f64,
+    /// Whether b is a running average: every gradient, the first too, counts 1 - momentum. Default false.
+    pub average: bool,
+    /// Whether a gradient is multiplied by lr when it enters b, not when b is applied. Default false.
+    pub lr_inside: bool,
     /// Whether the step looks ahead along b. Default false.
     pub nesterov: bool,
     /// Weight decay, at least 0. Default 0.
@@ -106,9 +120,30 @@ impl Default for SgdM {
             lr: 1e-3,
             momentum: 0.9,
             dampening: 0.0,
+            average: false,
+            lr_inside: false,
             nesterov: false,
             weight_decay: 0.0,
             decoupled: false,
+        }
+    }
+}
+
+impl SgdM {
+    /// What the gradient of step `t` is multiplied by when it enters b; `None` where that is always 1.
+    #[inline(always)]
+    fn share(&self, t: u64) -> Option<f64> {
+        let share = if self.average {
+            1.0 - self.momentum
+        } else if t == 0 {
+            1.0
+        } else {
+            1.0 - self.dampening
+        };
+        if self.lr_inside {
+            Some(self.lr * share)
+        } else {
+            (self.average || given(self.dampening)).then_some(share)
         }
     }
 }
@@ -126,25 +161,36 @@ impl Rule for SgdM {
         positive("lr", self.lr)?;
         fraction("momentum", self.momentum)?;
         fraction("dampening", self.dampening)?;
-        let plain = !self.nesterov || self.dampening == 0.0;
-        ensure(plain, "dampening", "be 0 with nesterov", self.dampening)?;
+        let plain = self.dampening == 0.0;
+        ensure(
+            plain || !self.nesterov,
+            "dampening",
+            "be 0 with nesterov",
+            self.dampening,
+        )?;
+        ensure(
+            plain || !self.average,
+            "dampening",
+            "be 0 with average",
+            self.dampening,
+        )?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
-        let lr = e.uniform(self.lr);
+        let lr = (!self.lr_inside).then(|| e.uniform(self.lr));
         let momentum = e.uniform(self.momentum);
-        let share = given(self.dampening)
-            .then(|| e.uniform(if t == 0 { 1.0 } else { 1.0 - self.dampening }));
+        let share = self.share(t).map(|share| e.uniform(share));
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         e.map(|x| {
             let [b] = x.slot;
             let (theta, g) = shrink.apply(x.theta, x.grad);
-            let b = momentum * b + share.map_or(g, |share| share * g);
-            let along = if self.nesterov { g + momentum * b } else { b };
+            let fed = share.map_or(g, |share| share * g);
+            let b = momentum * b + fed;
+            let along = if self.nesterov { fed + momentum * b } else { b };
             Lane {
-                theta: theta - lr * along,
+                theta: theta - lr.map_or(along, |lr| lr * along),
                 slot: [b],
                 ..x
             }
@@ -157,8 +203,91 @@ impl Tunable for SgdM {
         visit("lr", Setting::Number(&mut self.lr));
         visit("momentum", Setting::Number(&mut self.momentum));
         visit("dampening", Setting::Number(&mut self.dampening));
+        visit("average", Setting::Flag(&mut self.average));
+        visit("lr_inside", Setting::Flag(&mut self.lr_inside));
         visit("nesterov", Setting::Flag(&mut self.nesterov));
         visit("weight_decay", Setting::Number(&mut self.weight_decay));
         visit("decoupled", Setting::Flag(&mut self.decoupled));
+    }
+}
+
+/// SGDW: momentum with the rate inside, and weight decay on theta itself that follows the schedule.
+///
+/// ```text
+/// input: lr, momentum, weight_decay, base_lr; theta_0
+/// initialize: m = 0
+/// for t = 0, 1, ..
+///   g = gradient at theta
+///   m = momentum m + lr g
+///   theta = (theta - lr weight_decay theta) - m
+///         = (theta - lr / base_lr weight_decay theta) - m        (with a base_lr)
+/// ```
+///
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), Algorithm 1. There the
+/// decay is multiplied by the schedule alone: give `base_lr` the lr that the schedule starts from. With
+/// restarts of the schedule it is SGDWR.
+///
+/// One state vector; 20 bytes a parameter in `f32`. Special values as [`SgdM`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdW {
+    /// Learning rate; positive, no upper bound. Default 0.1, the authors'.
+    pub lr: f64,
+    /// Decay of m, in [0, 1). Default 0.9.
+    pub momentum: f64,
+    /// Decoupled weight decay, at least 0. Default 5e-4.
+    pub weight_decay: f64,
+    /// What the decay is multiplied by: lr where this is `None` (default), else the schedule alone, lr /
+    /// base_lr. Positive.
+    pub base_lr: Option<f64>,
+}
+
+impl Default for SgdW {
+    fn default() -> Self {
+        SgdW {
+            lr: 0.1,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            base_lr: None,
+        }
+    }
+}
+
+impl Rule for SgdW {
+    const NAME: &'static str = "sgdw";
+    const SLOTS: usize = 1;
+    const CARRIED: usize = 0;
+
+    fn slot(&self, _: usize) -> Slot {
+        Slot::zero("m")
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        positive("lr", self.lr)?;
+        fraction("momentum", self.momentum)?;
+        check_scheduled(self.weight_decay, self.base_lr)
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+        let (lr, momentum) = (e.uniform(self.lr), e.uniform(self.momentum));
+        let decay = Decay::scheduled(self.lr, self.base_lr, self.weight_decay, e);
+        e.map(|x| {
+            let [m] = x.slot;
+            let m = momentum * m + lr * x.grad;
+            Lane {
+                theta: decay.keep(x.theta) - m,
+                slot: [m],
+                ..x
+            }
+        });
+    }
+}
+
+impl Tunable for SgdW {
+    fn settings(&mut self, visit: &mut dyn FnMut(&'static str, Setting<'_>)) {
+        visit("lr", Setting::Number(&mut self.lr));
+        visit("momentum", Setting::Number(&mut self.momentum));
+        visit("weight_decay", Setting::Number(&mut self.weight_decay));
+        visit("base_lr", Setting::Optional(&mut self.base_lr));
     }
 }
