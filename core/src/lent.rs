@@ -6,7 +6,7 @@ use crate::backend::{ALIGN, Backend, Batch};
 use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, Scope};
 use crate::host::Lanes;
-use crate::plan::{MAX_FOLDS, MAX_OPS, MAX_PASSES, Op, Plan};
+use crate::plan::{MAX_FOLDS, MAX_OPS, MAX_PASSES, Misfit, Op, Plan};
 use crate::real::{Element, Real};
 use crate::rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule};
 
@@ -67,6 +67,12 @@ impl<'m, T: Element> Lent<'m, T> {
         step: impl Fn(&mut Turn<'_, T>),
     ) -> Result<(), ErrorKind> {
         let survey = Turn::survey(&step);
+        if survey.slots > batch.slots.len() {
+            return Err(Misfit::TooMany("slots", batch.slots.len()).into());
+        }
+        if survey.carried > carried {
+            return Err(Misfit::TooMany("carried scalars", carried).into());
+        }
         let needed = survey
             .results(batch.theta.len())
             .ok_or(ErrorKind::OutOfMemory)?;
@@ -96,6 +102,8 @@ impl<'m, T: Element> Lent<'m, T> {
                     made,
                     passes: 0,
                     folds: 0,
+                    slots_used: 0,
+                    carried_used: 0,
                     group: None,
                     waits: false,
                 };
@@ -207,6 +215,9 @@ struct Turn<'a, T> {
     /// Passes and folds that this round has come to.
     passes: usize,
     folds: usize,
+    /// How many slots and carried scalars it has used.
+    slots_used: usize,
+    carried_used: usize,
     /// The pass of this round whose folds are the group's.
     group: Option<GroupFolds>,
     /// Whether passes must wait for the next round.
@@ -253,6 +264,8 @@ impl<'a, T: Element> Turn<'a, T> {
             made: 0,
             passes: 0,
             folds: 0,
+            slots_used: 0,
+            carried_used: 0,
             group: None,
             waits: false,
         };
@@ -260,11 +273,13 @@ impl<'a, T: Element> Turn<'a, T> {
         Survey {
             folds: turn.folds,
             grouped: turn.group.is_some(),
+            slots: turn.slots_used,
+            carried: turn.carried_used,
         }
     }
 
     /// Makes a pass with `run`, or answers with what it folded, or lets it wait.
-    fn pass<const K: usize>(
+    fn make<const K: usize>(
         &mut self,
         folds: &[Fold],
         run: impl FnOnce(&mut Self) -> [T; K],
@@ -320,7 +335,7 @@ impl<'a, T: Element> Turn<'a, T> {
                 let x = uniforms.get(usize::from(k)).copied();
                 T::lit(x.unwrap_or(f64::NAN))
             };
-            let results = self.pass(folds, |turn| turn.walk_lanes(plan, p, &mut values, uniform));
+            let results = self.make(folds, |turn| turn.walk_lanes(plan, p, &mut values, uniform));
             if let Some(folded) = folded.get_mut(p) {
                 *folded = results;
             }
@@ -396,6 +411,8 @@ impl<'a, T: Element> Turn<'a, T> {
 
 impl<T: Element> Engine for Turn<'_, T> {
     type Real = T;
+    const SLOTS: usize = MAX_SLOTS;
+    const CARRIED: usize = MAX_CARRIED;
 
     #[inline(always)]
     fn uniform(&mut self, x: f64) -> T {
@@ -403,23 +420,27 @@ impl<T: Element> Engine for Turn<'_, T> {
     }
 
     #[inline(always)]
-    fn carried<const K: usize>(&mut self) -> T {
-        self.found.get(K).copied().unwrap_or(T::zero())
+    fn carried_at(&mut self, k: usize) -> T {
+        self.carried_used = self.carried_used.max(k.saturating_add(1));
+        self.found.get(k).copied().unwrap_or(T::zero())
     }
 
     #[inline(always)]
-    fn carry<const K: usize>(&mut self, x: T) {
-        self.set_carried(K, x);
+    fn carry_at(&mut self, k: usize, x: T) {
+        self.carried_used = self.carried_used.max(k.saturating_add(1));
+        self.set_carried(k, x);
     }
 
     #[inline(always)]
-    fn pass<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize>(
         &mut self,
+        first: usize,
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        Turn::pass(self, &folds, |turn| {
-            let mut slots = turn.slots.iter_mut();
+        self.slots_used = self.slots_used.max(first.saturating_add(S));
+        self.make(&folds, |turn| {
+            let mut slots = turn.slots.iter_mut().skip(first);
             let slots = array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot));
             match Lanes::new(turn.theta, turn.grad, slots) {
                 Ok(lanes) => lanes.pass(folds, &f),
@@ -434,6 +455,8 @@ impl<T: Element> Engine for Turn<'_, T> {
 struct Survey {
     folds: usize,
     grouped: bool,
+    slots: usize,
+    carried: usize,
 }
 
 impl Survey {
@@ -592,8 +615,14 @@ mod tests {
                 let mut lent = Lent::new(&mut memory);
                 let mut optimizer = Optimizer::new(rule.clone(), &mut lent, &[4100]).unwrap();
                 let (mut a, mut b) = (grad.clone(), grad.clone());
-                let mut slots: [_; crate::MAX_SLOTS] =
-                    core::array::from_fn(|_| std::vec![0.0; 4100]);
+                let mut slots: [_; crate::MAX_SLOTS] = core::array::from_fn(|k| {
+                    let start = if k < R::SLOTS {
+                        rule.slot(k).start
+                    } else {
+                        0.0
+                    };
+                    std::vec![start as f32; 4100]
+                });
                 let mut carried = [0.0; MAX_CARRIED];
                 for (k, x) in carried.iter_mut().enumerate().take(R::CARRIED) {
                     *x = rule.carried(k).start as f32;
