@@ -2,12 +2,16 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod backend;
 pub mod checkpoint;
 pub mod elementary;
 pub mod error;
 pub mod fold;
 mod host;
+mod lent;
 mod name;
 mod optimizer;
 pub mod plan;
@@ -21,6 +25,7 @@ pub use backend::{Backend, Batch, Tensor};
 pub use error::{Error, ErrorKind, Invalid, Mismatch};
 pub use fold::{Accumulators, CHUNK, Fold, FoldOp, Scope, WIDTH};
 pub use host::{Host, Lanes};
+pub use lent::Lent;
 pub use name::{Name, Wraps};
 pub use optimizer::{Optimizer, Phase};
 pub use plan::Plan;
