@@ -1,4 +1,4 @@
-//! Checks of every rule of the library: by default, with each hyper-parameter changed, on ordinary and on
+//! Checks of every rule of the library, and of wrappers around rules: by default, with each hyper-parameter changed, on ordinary and on
 //! spicy gradients, early and late.
 
 use core::fmt::Debug;
@@ -15,6 +15,7 @@ const LENGTHS: [usize; 4] = [1, 0, 700, 4_500];
 
 pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
     for_each(run);
+    adarem_adapters::for_each(run);
 }
 
 impl<B: Backend> EachRule for Run<'_, B> {
