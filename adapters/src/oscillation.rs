@@ -70,6 +70,35 @@ impl<'a, T: Element> Oscillation<'a, T> {
         Ok(meter)
     }
 
+    /// Goes on with the window that a meter left in these slices, say from a checkpoint.
+    ///
+    /// ```
+    /// use adarem_adapters::Oscillation;
+    ///
+    /// let (mut start, mut last, mut length) = ([0.0f32], [0.0], [0.0]);
+    /// Oscillation::begin(&[0.0], &mut start, &mut last, &mut length)?.record(&[2.0])?;
+    /// let mut meter = Oscillation::resume(&mut start, &mut last, &mut length)?;
+    /// meter.record(&[1.0])?;
+    /// assert_eq!(meter.finish(0.0)?.ratio, 3.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Mismatch`] unless all slices are of one length.
+    pub fn resume(
+        start: &'a mut [T],
+        last: &'a mut [T],
+        length: &'a mut [f64],
+    ) -> Result<Self, Mismatch> {
+        equal("last", start.len(), last.len())?;
+        equal("length", start.len(), length.len())?;
+        Ok(Oscillation {
+            start,
+            last,
+            length,
+        })
+    }
+
     /// Begins a new window at `theta`.
     ///
     /// # Errors

@@ -97,6 +97,16 @@ impl<R: Tunable + Clone, S: Schedule> Rule for Scheduled<R, S> {
             None => self.rule.step(t, e),
         }
     }
+
+    const MEASURED: bool = R::MEASURED;
+
+    #[inline(always)]
+    fn step_measured<E: Engine>(&self, t: u64, e: &mut E) {
+        match self.rule_at(t) {
+            Some(rule) => rule.step_measured(t, e),
+            None => self.rule.step_measured(t, e),
+        }
+    }
 }
 
 impl<R: Tunable + Clone, S: Schedule> Tunable for Scheduled<R, S> {

@@ -1,6 +1,7 @@
 //! [`Sphere`] and [`Tangent`]: any rule on a sphere, for weights whose scale does not matter to the loss.
 
 use adarem::error::positive;
+use adarem::projection::onto_sphere;
 use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Scope, Setting, Slot, Tunable};
 
 use crate::gradient::Gradient;
@@ -27,16 +28,16 @@ pub enum Units {
 /// Any rule on a sphere: after each of its steps theta is scaled back to its radius.
 ///
 /// ```text
-/// initialize: alpha = 1, R = |theta_0| unless given
+/// initialize: R = |theta_0| unless given, alpha = |theta_0| / R
 /// step:
-///   (theta, g) shown in the chosen units; the rule steps to half
-///   alpha = |half| / R                 in those units of theta that plain training has
+///   half  = the rule's step from alpha theta with g / alpha, in the chosen units
+///   alpha = |half| / R
 ///   theta = half R / |half|
 /// ```
 ///
 /// For a rule without moments both tracking units walk alike: with SGD, through exactly the directions of SGD with weight
-/// decay off the sphere. The walk does not depend on R. Where R is given, theta_0 need not lie on the sphere: the first
-/// step leads there.
+/// decay off the sphere. The walk does not depend on R. Where R is given, theta_0 and its gradient are those of plain training; the
+/// first step leads onto the sphere.
 ///
 /// Two carried scalars behind the rule's own, [`ALPHA`](Self::ALPHA) and [`RADIUS`](Self::RADIUS). Two more
 /// passes, 12 bytes a parameter in `f32`.
@@ -141,12 +142,21 @@ impl<R: Rule> Rule for Sphere<R> {
         let sum = [Fold::SUM.over(self.scope)];
         let squares = |x: Lane<E::Real, 0>| (x, [x.theta * x.theta]);
 
-        let start = (self.radius.is_none() && t == 0).then(|| e.pass(sum, squares));
-        let alpha = e.carried_at(Self::ALPHA);
-        let (theta, grad) = match self.units {
-            Units::Fixed => (None, None),
-            Units::Sphere => (Some(alpha * alpha), None),
-            Units::Plain => (Some(alpha), Some(one / alpha)),
+        // Before the first step theta is that of plain training, alpha times the one on the sphere.
+        let start = (t == 0).then(|| {
+            let [square] = e.pass(sum, squares);
+            square.sqrt()
+        });
+        let given = self.radius.map(|radius| e.uniform(radius));
+        let alpha = match (start, given) {
+            (Some(norm), Some(radius)) => one / onto_sphere(radius, norm),
+            _ => e.carried_at(Self::ALPHA),
+        };
+        let (theta, grad) = match (self.units, start) {
+            (Units::Fixed, _) | (Units::Plain, Some(_)) => (None, None),
+            (Units::Sphere, Some(_)) => (Some(alpha), Some(alpha)),
+            (Units::Sphere, None) => (Some(alpha * alpha), None),
+            (Units::Plain, None) => (Some(alpha), Some(one / alpha)),
         };
         self.rule.step(
             t,
@@ -159,26 +169,22 @@ impl<R: Rule> Rule for Sphere<R> {
 
         let [square] = e.pass(sum, squares);
         let norm = square.sqrt();
-        let radius = match (self.radius, start) {
-            (Some(radius), _) => e.uniform(radius),
-            (None, Some([square])) => square.sqrt(),
-            (None, None) => {
-                // 0 where step 0 was skipped, or found zeros: then this is the first norm there is.
-                let radius = e.carried_at(Self::RADIUS);
-                E::Real::select(zero.lt(radius), radius, norm)
-            }
-        };
-        let scale = onto(radius, norm);
+        let radius = given
+            .or(start)
+            .unwrap_or_else(|| e.carried_at(Self::RADIUS));
+        // 0 where step 0 found zeros, or was skipped by a wrapper: then this is the first norm there is.
+        let radius = E::Real::select(zero.lt(radius), radius, norm);
+        let scale = onto_sphere(radius, norm);
         e.map(|x: Lane<_, 0>| Lane {
             theta: x.theta * scale,
             ..x
         });
 
-        let radius_in_plain_units = one / scale;
+        let stretched = one / scale;
         match self.units {
             Units::Fixed => {}
-            Units::Sphere => e.carry_at(Self::ALPHA, radius_in_plain_units / alpha),
-            Units::Plain => e.carry_at(Self::ALPHA, radius_in_plain_units),
+            Units::Sphere => e.carry_at(Self::ALPHA, stretched / alpha),
+            Units::Plain => e.carry_at(Self::ALPHA, stretched),
         }
         e.carry_at(Self::RADIUS, radius);
     }
@@ -191,16 +197,6 @@ impl<R: Tunable> Tunable for Sphere<R> {
         visit("sphere_radius", Setting::Optional(&mut self.radius));
         visit("sphere_scope", Setting::Scope(&mut self.scope));
     }
-}
-
-/// radius / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
-#[inline(always)]
-fn onto<R: Real>(radius: R, norm: R) -> R {
-    let (zero, one) = (R::lit(0.0), R::lit(1.0));
-    let scale = radius / norm;
-    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
-    // Of an infinite norm comes 0, which becomes 1 by adding 1; NaN remains NaN.
-    R::select(zero.lt(scale), finite, scale + one)
 }
 
 /// An engine that shows theta and the gradient in other units. Theta is brought into them by the first pass, and

@@ -20,10 +20,13 @@
 //! - [`Report`] is what it finds, to be printed.
 //! - [`Interpreter`] is the plainest backend: a model for the first draft of yours.
 //! - [`Failing`] makes any backend fail when told to, for tests of your own.
+//! - [`Alone`] steps one tensor by any rule on the host.
+//! - `vectors` replays what other implementations did.
 //! - [`programs`] makes random rules, for property tests and fuzzers of your own.
 //!
 //! The guide `docs/new-backend.md` builds a backend from nothing.
 
+mod alone;
 mod batches;
 mod checkpoints;
 mod contracts;
@@ -43,6 +46,7 @@ mod tolerance;
 #[cfg(feature = "vectors")]
 pub mod vectors;
 
+pub use alone::Alone;
 pub use failing::{Call, Failing};
 pub use folds::lengths_around_the_tree;
 pub use kit::Kit;
@@ -67,3 +71,8 @@ pub fn conformance<B: adarem::Backend>(device: &str, open: impl FnOnce() -> B) {
     assert!(report.passed(), "{report}");
     println!("{report}");
 }
+
+/// The guide "Add your own rule": its code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/new-rule.md")]
+pub mod new_rule {}

@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use adarem::rules::{EachRule, for_each};
-use adarem::{
-    AdaRemS, Backend, Dtype, Element, Host, MAX_CARRIED, MAX_SLOTS, Optimizer, Real, Rule, Tunable,
-};
+use adarem::{AdaRemS, Backend, Dtype, Element, Optimizer, Real, Rule, Tunable};
 use serde::Deserialize;
+
+use crate::alone::Alone;
 
 /// The environment variable that names more folders, separated as in `PATH`.
 pub const FOLDERS: &str = "ADAREM_VECTORS";
@@ -105,8 +105,8 @@ pub fn folders() -> Vec<PathBuf> {
 /// All cases of a folder, in the order of their names.
 ///
 /// # Errors
-/// Where the folder cannot be listed, a file not read or understood, or tensors have unequal lengths; in words,
-/// with the path. A folder without any case is an error too.
+/// Where the folder cannot be listed, a file not read or understood, or tensors have unequal lengths; in
+/// words, with the path. A folder without any case is an error too.
 pub fn read_folder(folder: &Path) -> Result<Vec<Case>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", folder.display());
     let entries = fs::read_dir(folder).map_err(|error| at(&error))?;
@@ -163,8 +163,16 @@ impl Case {
         }
     }
 
-    /// The name that this library gives the rule, and its hyper-parameters: where a source has one class with a
-    /// flag, this library has a rule of its own if the flag changes what is kept in memory.
+    /// The name that this library gives the rule.
+    ///
+    /// # Errors
+    /// Where the hyper-parameters contradict each other, in words.
+    pub fn library_rule(&self) -> Result<&str, String> {
+        self.dialect().map(|(rule, _)| rule)
+    }
+
+    /// The name that this library gives the rule, and its hyper-parameters: where a source has one class
+    /// with a flag, this library has a rule of its own if the flag changes what is kept in memory.
     fn dialect(&self) -> Result<(&str, BTreeMap<&str, f64>), String> {
         let mut settings: BTreeMap<&str, f64> = self
             .config
@@ -200,7 +208,7 @@ impl Case {
         if matches!(rule, "adabound" | "amsbound") {
             // In the authors' code the bounds follow lr from where it stood when the optimizer was built.
             let first = self.steps.first().map_or(f64::NAN, |step| step.lr);
-            settings.insert("base_lr", first);
+            settings.entry("base_lr").or_insert(first);
         }
         Ok((rule, settings))
     }
@@ -220,8 +228,9 @@ impl Case {
             for (j, (&got, &want)) in got.iter().zip(want).enumerate() {
                 let got = f64_of(got);
                 let error = (got - want).abs();
-                // Not `error > ..`: a NaN must fail.
-                if !(error <= tolerance * largest) {
+                // A NaN does not.
+                let agrees = error <= tolerance * largest;
+                if !agrees {
                     return Err(format!(
                         "step {t}, tensor {i}, index {j}: theta must be {want:e}, got {got:e}; the error \
                          is {:e} of the tensor's largest, {tolerance:e} is allowed",
@@ -232,7 +241,8 @@ impl Case {
         }
         for (i, (&got, &want)) in alpha.iter().zip(step.alpha.iter().flatten()).enumerate() {
             let got = f64_of(got);
-            if !((got - want).abs() <= tolerance * want.abs()) {
+            let agrees = (got - want).abs() <= tolerance * want.abs();
+            if !agrees {
                 return Err(format!(
                     "step {t}, tensor {i}: alpha must be {want:e}, got {got:e}"
                 ));
@@ -266,8 +276,8 @@ pub trait Stage {
     /// The numbers it computes with.
     type Elem: Element;
 
-    /// Replays `case` with `rule`, whose hyper-parameters are set except those that come per step: [`at_step`]
-    /// sets those.
+    /// Replays `case` with `rule`, whose hyper-parameters are set except those that come per step:
+    /// [`at_step`] sets those.
     ///
     /// # Errors
     /// The first disagreement, in words.
@@ -431,13 +441,6 @@ impl<B: Backend> Stage for OnBackend<'_, B> {
 #[derive(Debug, Default)]
 pub struct OnHost<T>(std::marker::PhantomData<T>);
 
-/// One tensor and its state, in as much memory as any rule needs.
-struct Held<T> {
-    theta: Vec<T>,
-    slots: [Vec<T>; MAX_SLOTS],
-    carried: [T; MAX_CARRIED],
-}
-
 impl<T: Element> Stage for OnHost<T> {
     type Elem = T;
 
@@ -446,33 +449,19 @@ impl<T: Element> Stage for OnHost<T> {
             at_step(&mut rule, first)?;
         }
         rule.check().map_err(|invalid| invalid.to_string())?;
-        let start =
-            |k: usize, count: usize, start: f64| T::lit(if k < count { start } else { 0.0 });
-        let hold = |xs: &Vec<f64>| Held {
-            theta: rounded(xs),
-            slots: std::array::from_fn(|k| {
-                vec![start(k, R::SLOTS, rule.slot(k.min(R::SLOTS)).start); xs.len()]
-            }),
-            carried: std::array::from_fn(|k| {
-                start(k, R::CARRIED, rule.carried(k.min(R::CARRIED)).start)
-            }),
-        };
-        let mut tensors: Vec<Held<T>> = case.theta0.iter().map(hold).collect();
+        let alone = |xs: &Vec<f64>| Alone::new(&rule, rounded(xs));
+        let mut tensors: Vec<Alone<T>> = case.theta0.iter().map(alone).collect();
         for (t, step) in case.steps.iter().enumerate() {
             at_step(&mut rule, step)?;
             rule.check().map_err(|invalid| invalid.to_string())?;
-            for (held, grad) in tensors.iter_mut().zip(&step.grads) {
-                let grad = rounded(grad);
-                let slots = held.slots.each_mut().map(Vec::as_mut_slice);
-                let mut host = Host::new(&mut held.theta, &grad, slots, &mut held.carried)
-                    .map_err(|error| error.to_string())?;
-                rule.step(t as u64, &mut host);
+            for (tensor, grad) in tensors.iter_mut().zip(&step.grads) {
+                tensor.step(&rule, t as u64, &rounded(grad));
             }
-            let got: Vec<_> = tensors.iter().map(|held| held.theta.clone()).collect();
+            let got: Vec<_> = tensors.iter().map(|tensor| tensor.theta.clone()).collect();
             let alpha: Vec<_> = tensors
                 .iter()
                 .filter(|_| R::NAME == AdaRemS::NAME)
-                .map(|held| held.carried[AdaRemS::ALPHA])
+                .map(|tensor| tensor.carried[AdaRemS::ALPHA])
                 .collect();
             case.compare(t, &got, &alpha)?;
         }

@@ -22,20 +22,20 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - r m
 /// ```
 ///
-/// Source: Luo, Xiong, Liu and Sun, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate" (2019), in the
-/// form of the authors' code. The paper corrects nothing and divides by sqrt(t), and its bounds have
-/// gamma = 1 - beta2.
+/// Source: Luo, Xiong, Liu and Sun, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate"
+/// (2019), in the form of the authors' code. The paper corrects nothing and divides by sqrt(t), and its
+/// bounds have gamma = 1 - beta2.
 ///
-/// *What `final_lr` means.* It is the rate of the SGD that AdaBound ends as, in absolute terms; it does not grow
-/// with `lr`. Under a schedule of `lr` the bounds stand still, unless `base_lr` says which `lr` they belong
-/// to: then they move in proportion to lr / base_lr. The authors' code always does the latter, from the lr
-/// that the optimizer was built with.
+/// *What `final_lr` means.* It is the rate of the SGD that AdaBound ends as, in absolute terms; it does
+/// not grow with `lr`. Under a schedule of `lr` the bounds stand still, unless `base_lr` says which `lr`
+/// they belong to: then they move in proportion to lr / base_lr. The authors' code always does the
+/// latter, from the lr that the optimizer was built with.
 ///
 /// *AdaBoundW* is this with `decoupled`, which multiplies the decay by lr; its code does not.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. A gradient that was always 0 has
-/// the upper bound as its rate, and stands still. g^2 overflows beyond 1.8e19 in `f32`; such a lane has the lower bound.
-/// A NaN stays in its lane.
+/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. A gradient that was
+/// always 0 has the upper bound as its rate, and stands still. g^2 overflows beyond 1.8e19 in `f32`;
+/// such a lane has the lower bound. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaBound {
     /// Learning rate at the start; positive, no upper bound. Default 1e-3.
@@ -149,7 +149,8 @@ impl Tunable for AdaBound {
 ///   r, theta as AdaBound, with v_max in place of v
 /// ```
 ///
-/// Source: as [`AdaBound`]; `amsbound=True` in the authors' code. Its fields are AdaBound's, so it holds one.
+/// Source: as [`AdaBound`]; `amsbound=True` in the authors' code. Its fields are AdaBound's, so it holds
+/// one.
 ///
 /// Three state vectors; 36 bytes a parameter in `f32`. A NaN in v loses the maximum. Else as [`AdaBound`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -20,18 +20,20 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr d
 /// ```
 ///
-/// Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012), in the form of `torch.optim.Adadelta`.
+/// Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012), in the form of
+/// `torch.optim.Adadelta`.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; two roots and a division a lane. A zero gradient moves nothing. g^2
-/// overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN stays in its lane.
+/// Two state vectors; 28 bytes a parameter in `f32`; two roots and a division a lane. A zero gradient
+/// moves nothing. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN stays in its
+/// lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adadelta {
     /// A factor on every step; positive, no upper bound. Default 1.
     pub lr: f64,
     /// Decay of both averages, in [0, 1). Default 0.9; the paper has 0.95.
     pub rho: f64,
-    /// What is added to both averages inside the root; positive. Its own root is the length of the first steps.
-    /// Default 1e-6.
+    /// What is added to both averages inside the root; positive. Its own root is the length of the first
+    /// steps. Default 1e-6.
     pub eps: f64,
     /// Weight decay, at least 0. Default 0.
     pub weight_decay: f64,

@@ -1,4 +1,5 @@
-//! Adagrad, and its kin of one accumulator that only grows: one number per tensor, or damped by an exponential.
+//! Adagrad, and its kin of one accumulator that only grows: one number per tensor, or damped by an
+//! exponential.
 
 use super::decay::Shrink;
 use crate::elementary::exp_minus;
@@ -19,20 +20,21 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr / (1 + t lr_decay) g / (sqrt(s) + eps)
 /// ```
 ///
-/// Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods" (2011), in the form of `torch.optim.Adagrad`. With
-/// eps = 0 it is the form that averages the squares and lets the rate fall with 1 / sqrt(t). optax starts s at 0.1
-/// and has eps 1e-7.
+/// Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods" (2011), in the form of
+/// `torch.optim.Adagrad`. With eps = 0 it is the form that averages the squares and lets the rate fall
+/// with 1 / sqrt(t). optax starts s at 0.1 and has eps 1e-7.
 ///
-/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a gradient that was
-/// always 0 gives 0 / 0. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still from then on. A NaN stays in
-/// its lane.
+/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a
+/// gradient that was always 0 gives 0 / 0. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands
+/// still from then on. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adagrad {
     /// Learning rate; positive, no upper bound. Default 1e-2.
     pub lr: f64,
     /// How fast the rate falls besides, per step; at least 0. Default 0.
     pub lr_decay: f64,
-    /// What s starts at, in units of gradient squared, at least 0; read when the optimizer is built. Default 0.
+    /// What s starts at, in units of gradient squared, at least 0; read when the optimizer is built.
+    /// Default 0.
     pub initial_accumulator_value: f64,
     /// Least denominator, in units of gradient; at least 0. Default 1e-10.
     pub eps: f64,
@@ -103,7 +105,8 @@ impl Tunable for Adagrad {
     }
 }
 
-/// AdaGrad-norm: one rate for the whole tensor, divided by the root of the sum of all squared gradient norms.
+/// AdaGrad-norm: one rate for the whole tensor, divided by the root of the sum of all squared gradient
+/// norms.
 ///
 /// ```text
 /// input: lr, b0; theta_0
@@ -114,16 +117,18 @@ impl Tunable for Adagrad {
 ///   theta = theta - lr / sqrt(s) g
 /// ```
 ///
-/// Source: Ward, Wu and Bottou, "AdaGrad stepsizes: Sharp convergence over nonconvex landscapes" (2019), Algorithm 1.
+/// Source: Ward, Wu and Bottou, "AdaGrad stepsizes: Sharp convergence over nonconvex landscapes" (2019),
+/// Algorithm 1.
 ///
-/// Two passes, 16 bytes a parameter in `f32`: the first reads the gradient alone. No state but one number a tensor.
-/// A NaN or infinite gradient makes s so, and with it the tensor, or the group that shares it: NaN spreads, and with
-/// an infinite s all but the infinite lanes stand still from then on.
+/// Two passes, 16 bytes a parameter in `f32`: the first reads the gradient alone. No state but one
+/// number a tensor. A NaN or infinite gradient makes s so, and with it the tensor, or the group that
+/// shares it: NaN spreads, and with an infinite s all but the infinite lanes stand still from then on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdagradNorm {
     /// Learning rate, in units of theta; positive, no upper bound. Default 1.
     pub lr: f64,
-    /// The root of what s starts at, in units of gradient; positive; read when the optimizer is built. Default 0.1.
+    /// The root of what s starts at, in units of gradient; positive; read when the optimizer is built.
+    /// Default 0.1.
     pub b0: f64,
     /// What shares one rate: each tensor on its own (default), or the group, as the paper has it.
     pub scope: Scope,
@@ -191,12 +196,13 @@ impl Tunable for AdagradNorm {
 ///   theta = theta - lr g / (v + xi2 exp(-xi1 v))
 /// ```
 ///
-/// Source: Mukkamala and Hein, "Variants of RMSProp and Adagrad with Logarithmic Regret Bounds" (2017), Algorithm 2,
-/// with the authors' damping. The exponential is that of [`elementary`](crate::elementary::exp_minus).
+/// Source: Mukkamala and Hein, "Variants of RMSProp and Adagrad with Logarithmic Regret Bounds" (2017),
+/// Algorithm 2, with the authors' damping. The exponential is that of
+/// [`elementary`](crate::elementary::exp_minus).
 ///
-/// One state vector; 20 bytes a parameter in `f32`; an exponential, about a hundred operations, and a division a lane.
-/// A zero gradient moves nothing. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still from then on. A
-/// NaN stays in its lane.
+/// One state vector; 20 bytes a parameter in `f32`; an exponential, about a hundred operations, and a
+/// division a lane. A zero gradient moves nothing. g^2 overflows beyond 1.8e19 in `f32`, and such a lane
+/// stands still from then on. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScAdagrad {
     /// Learning rate; positive, no upper bound. Default 1e-2.

@@ -98,9 +98,9 @@ impl Tunable for Adam {
 /// ```
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), in the form of
-/// `torch.optim.AdamW`: the decay is multiplied by lr. The paper multiplies it by the schedule alone, which a
-/// `base_lr` does: give it the lr that the schedule starts from.
-/// State, cost and special values as [`Adam`].
+/// `torch.optim.AdamW`: the decay is multiplied by lr. The paper multiplies it by the schedule alone,
+/// which a `base_lr` does: give it the lr that the schedule starts from. State, cost and special values
+/// as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate; positive, no upper bound. Default 1e-3.
@@ -186,8 +186,8 @@ impl Tunable for AdamW {
 /// ```
 ///
 /// Source: Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018), in the form of
-/// `torch.optim.Adam(amsgrad=True)`: the maximum is of the uncorrected v, then corrected. The paper does not
-/// correct; optax takes the maximum of the corrected one.
+/// `torch.optim.Adam(amsgrad=True)`: the maximum is of the uncorrected v, then corrected. The paper does
+/// not correct; optax takes the maximum of the corrected one.
 ///
 /// Three state vectors; 36 bytes a parameter in `f32`. A NaN in v loses the maximum. Else as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]

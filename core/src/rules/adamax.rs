@@ -19,12 +19,12 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr / (1 - beta1^t) m / u
 /// ```
 ///
-/// Source: Kingma and Ba, "Adam" (2015), Algorithm 2, in the form of `torch.optim.Adamax`: eps inside the maximum. The
-/// paper has none; optax adds it to the denominator.
+/// Source: Kingma and Ba, "Adam" (2015), Algorithm 2, in the form of `torch.optim.Adamax`: eps inside
+/// the maximum. The paper has none; optax adds it to the denominator.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; a division and no root a lane, and no square, so that no finite
-/// gradient overflows. With eps = 0 a gradient that was always 0 gives 0 / 0. A NaN loses the maximum, but m keeps it in
-/// its lane; an infinite gradient makes its lane NaN.
+/// Two state vectors; 28 bytes a parameter in `f32`; a division and no root a lane, and no square, so
+/// that no finite gradient overflows. With eps = 0 a gradient that was always 0 gives 0 / 0. A NaN loses
+/// the maximum, but m keeps it in its lane; an infinite gradient makes its lane NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adamax {
     /// Learning rate; positive, no upper bound. Default 2e-3.

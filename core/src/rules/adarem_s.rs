@@ -5,6 +5,7 @@ use super::moments::Average;
 use super::resilience::{Resilience, check_eps, inverse};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
+use crate::projection::onto_sphere;
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -52,8 +53,8 @@ pub struct AdaRemS {
     /// Decoupled weight decay per unit of lr, at least 0; on the sphere it acts through alpha alone. Default 0.
     pub weight_decay: f64,
     /// The sphere's radius, positive; `None` (default) keeps the norm that theta has before the first step.
-    /// The walk does not depend on it, if theta has been scaled to it before the first gradient is computed:
-    /// step 0 scales theta, and takes its gradient for one on the sphere.
+    /// The walk does not depend on it, if the gradient of step 0 is computed at theta as scaled to it: that
+    /// step takes its gradient for one on the sphere, and scales theta first.
     pub radius: Option<f64>,
     /// Whether the radius of plain training is tracked and the rate divided by alpha^2 (SLR). Default true.
     pub slr: bool,
@@ -114,16 +115,6 @@ impl AdaRemS {
         });
         (radius, one / scale)
     }
-}
-
-/// R / norm, and 1 where there is nothing to scale by: where the norm is 0 or infinite. NaN stays.
-#[inline(always)]
-fn onto_sphere<R: Real>(radius: R, norm: R) -> R {
-    let (zero, one) = (R::lit(0.0), R::lit(1.0));
-    let scale = radius / norm;
-    // Of an infinite norm comes 0, which becomes 1 by adding 1, and so does a radius of 0; NaN remains NaN.
-    let finite = R::select(scale.lt(R::lit(f64::INFINITY)), scale, one);
-    R::select(zero.lt(scale), finite, scale + one)
 }
 
 impl Rule for AdaRemS {

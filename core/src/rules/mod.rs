@@ -7,16 +7,23 @@ mod adam;
 mod adamax;
 mod adarem;
 mod adarem_s;
+mod adashift;
 mod decay;
+mod lamb;
+mod lion;
 mod moments;
 mod nadam;
 mod nag;
+mod nd_adam;
+mod nosadam;
 mod padam;
 mod radam;
 mod resilience;
 mod rmsprop;
 mod rprop;
 mod sgd;
+mod signed;
+mod swats;
 mod yogi;
 
 use core::fmt::Debug;
@@ -30,13 +37,19 @@ pub use adam::{Adam, AdamW, AmsGrad};
 pub use adamax::Adamax;
 pub use adarem::AdaRem;
 pub use adarem_s::AdaRemS;
+pub use adashift::{AdaShift, AdaShiftEach};
+pub use lamb::Lamb;
+pub use lion::Lion;
 pub use nadam::Nadam;
 pub use nag::Nag;
+pub use nd_adam::NdAdam;
+pub use nosadam::NosAdam;
 pub use padam::Padam;
 pub use radam::RAdam;
 pub use rmsprop::{RmsProp, RmsPropCentered, RmsPropM};
 pub use rprop::Rprop;
 pub use sgd::{Sgd, SgdM, SgdW};
+pub use swats::Swats;
 pub use yogi::Yogi;
 
 /// Something done with every rule of this library, whatever its type: see [`for_each`].
@@ -70,10 +83,16 @@ pub fn for_each(each: &mut impl EachRule) {
     each.rule::<AdamW>();
     each.rule::<AdaRem>();
     each.rule::<AdaRemS>();
+    each.rule::<AdaShift>();
+    each.rule::<AdaShiftEach>();
     each.rule::<AmsBound>();
     each.rule::<AmsGrad>();
+    each.rule::<Lamb>();
+    each.rule::<Lion>();
     each.rule::<Nadam>();
     each.rule::<Nag>();
+    each.rule::<NdAdam>();
+    each.rule::<NosAdam>();
     each.rule::<Padam>();
     each.rule::<RAdam>();
     each.rule::<RmsProp>();
@@ -85,5 +104,15 @@ pub fn for_each(each: &mut impl EachRule) {
     each.rule::<Sgd>();
     each.rule::<SgdM>();
     each.rule::<SgdW>();
+    each.rule::<Swats>();
     each.rule::<Yogi>();
+}
+
+/// Whether the hyper-parameter `x` is in use: whether an `f32` tells it from 0.
+///
+/// Asked in `f32` because a processor without doubles calls a function for each comparison of two, and
+/// compilers have been seen to move that call into the loop over lanes.
+#[inline(always)]
+fn given(x: f64) -> bool {
+    x as f32 != 0.0
 }

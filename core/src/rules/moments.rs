@@ -120,7 +120,8 @@ impl<R: Real> Corrected<R> {
     }
 }
 
-/// lr sqrt(1 - beta2^t) / (1 - beta1^t): the rate that corrects both moments, for an eps beside the raw root.
+/// lr sqrt(1 - beta2^t) / (1 - beta1^t): the rate that corrects both moments, for an eps beside the raw
+/// root.
 #[inline(always)]
 pub(super) fn hat_rate(lr: f64, beta1: f64, beta2: f64, t: u64) -> f64 {
     lr * libm::sqrt(reached(beta2, t)) / reached(beta1, t)

@@ -21,9 +21,9 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr u / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 /// ```
 ///
-/// Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016), in the form of `torch.optim.NAdam`; with
-/// `constant_momentum` the form without his schedule of mu. P_t is computed afresh in every step, in closed form, so
-/// that there is no state in which it could drift.
+/// Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016), in the form of
+/// `torch.optim.NAdam`; with `constant_momentum` the form without his schedule of mu. P_t is computed
+/// afresh in every step, in closed form, so that there is no state in which it could drift.
 ///
 /// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. Special values as
 /// [`Adam`](crate::Adam).

@@ -28,16 +28,16 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr (g + momentum b)
 /// ```
 ///
-/// Source: Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)" (1983);
-/// Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013). Substituting
-/// `theta = w - momentum m` turns form i into form ii, whatever the schedule; form iii, with `m = lr b`, is the
-/// same while lr is constant.
+/// Source: Nesterov, "A method of solving a convex programming problem with convergence rate O(1/k^2)"
+/// (1983); Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013).
+/// Substituting `theta = w - momentum m` turns form i into form ii, whatever the schedule; form iii,
+/// with `m = lr b`, is the same while lr is constant.
 ///
-/// The tensor of parameters holds `theta`, the point that the next gradient is taken at; the weights `w` are
-/// state, vector [`Nag::WEIGHTS`], and what to evaluate and to keep. In the two other forms only `theta` is
-/// at hand, which differs from `w` by a fading `momentum m`.
+/// The tensor of parameters holds `theta`, the point that the next gradient is taken at; the weights `w`
+/// are state, vector [`Nag::WEIGHTS`], and what to evaluate and to keep. In the two other forms only
+/// `theta` is at hand, which differs from `w` by a fading `momentum m`.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
+/// Two state vectors; 24 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nag {
     /// Learning rate; positive, no upper bound. Default 1e-3.

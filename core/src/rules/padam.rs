@@ -21,18 +21,19 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v_max) + eps)^(2 p)
 /// ```
 ///
-/// Source: Chen, Zhou, Tang, Yang, Cao and Gu, "Closing the Generalization Gap of Adaptive Gradient Methods in
-/// Training Deep Neural Networks" (2020), Algorithm 1, in the form of the authors' code, which corrects the
-/// moments (by the root, whatever p is) and adds eps inside the power. p = 1/2 is [`AmsGrad`](crate::AmsGrad)
-/// with `eps_hat`; as p falls to 0 it becomes SGD with momentum, 1 - beta1 times as fast.
+/// Source: Chen, Zhou, Tang, Yang, Cao and Gu, "Closing the Generalization Gap of Adaptive Gradient
+/// Methods in Training Deep Neural Networks" (2020), Algorithm 1, in the form of the authors' code,
+/// which corrects the moments (by the root, whatever p is) and adds eps inside the power. p = 1/2 is
+/// [`AmsGrad`](crate::AmsGrad) with `eps_hat`; as p falls to 0 it becomes SGD with momentum, 1 - beta1
+/// times as fast.
 ///
 /// p = 1/2, 1/4, 1/8, 1/16 and 1/32 take 0 to 4 more roots a lane. Any other p takes the power of
-/// [`elementary`](crate::elementary::Power): the same bits wherever division and root are exact, at about a hundred
-/// operations a lane.
+/// [`elementary`](crate::elementary::Power): the same bits wherever division and root are exact, at
+/// about a hundred operations a lane.
 ///
-/// Three state vectors; 36 bytes a parameter in `f32`. With eps = 0 a gradient that was always 0 gives 0 / 0. A NaN
-/// in v loses the maximum, but m keeps it in its lane. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands
-/// still from then on.
+/// Three state vectors; 36 bytes a parameter in `f32`. With eps = 0 a gradient that was always 0 gives 0
+/// / 0. A NaN in v loses the maximum, but m keeps it in its lane. g^2 overflows beyond 1.8e19 in `f32`,
+/// and such a lane stands still from then on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Padam {
     /// Learning rate; positive, no upper bound: recurrent networks take up to 10. Default 0.1.
@@ -43,8 +44,8 @@ pub struct Padam {
     pub beta2: f64,
     /// Least root of the second moment, in units of gradient; at least 0. Default 1e-8.
     pub eps: f64,
-    /// The power p of the second moment, in (0, 1/2]. Default 1/8, the paper's for convolutional networks; the code
-    /// has 1/4, and 0.4 or 0.2 for recurrent networks.
+    /// The power p of the second moment, in (0, 1/2]. Default 1/8, the paper's for convolutional
+    /// networks; the code has 1/4, and 0.4 or 0.2 for recurrent networks.
     pub partial: f64,
     /// Weight decay, at least 0. Default 0.
     pub weight_decay: f64,

@@ -23,12 +23,12 @@ use crate::tunable::{Setting, Tunable};
 /// ```
 ///
 /// Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020), in the form of
-/// `torch.optim.RAdam`: while n <= 5, momentum alone. The authors' code by default moves nothing until n >= 5: that is
-/// `hold`. With beta2 = 0.999 it takes 6 steps; for beta2 <= 2/3 it never ends, and RAdam stays SGD with momentum,
-/// or with `hold` where it is.
+/// `torch.optim.RAdam`: momentum alone until n is above 5. The authors' code by default moves nothing
+/// until n is at least 5: that is `hold`. With beta2 = 0.999 the start takes 5 steps. For beta2 up to 2/3 it
+/// never ends, and RAdam stays SGD with momentum, or with `hold` where it is.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane, none at the start. Special values as
-/// [`Adam`](crate::Adam).
+/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane, none at the start.
+/// Special values as [`Adam`](crate::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RAdam {
     /// Learning rate; positive, no upper bound. Default 1e-3.
@@ -39,7 +39,8 @@ pub struct RAdam {
     pub beta2: f64,
     /// Least denominator, in units of gradient; at least 0. Default 1e-8.
     pub eps: f64,
-    /// Whether nothing but decoupled decay moves theta at the start, as in the authors' code. Default false.
+    /// Whether nothing but decoupled decay moves theta at the start, as in the authors' code. Default
+    /// false.
     pub hold: bool,
     /// Weight decay, at least 0. Default 0.
     pub weight_decay: f64,

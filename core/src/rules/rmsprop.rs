@@ -19,19 +19,20 @@ use crate::tunable::{Setting, Tunable};
 ///         = theta - lr g / sqrt(v + eps)                         (eps_inside)
 /// ```
 ///
-/// Source: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012), in the form of `torch.optim.RMSprop`. TensorFlow and
-/// optax put eps inside the root. [`RmsPropM`] and [`RmsPropCentered`] keep more state.
+/// Source: Tieleman and Hinton, "Lecture 6.5: rmsprop" (2012), in the form of `torch.optim.RMSprop`.
+/// TensorFlow and optax put eps inside the root. [`RmsPropM`] and [`RmsPropCentered`] keep more state.
 ///
-/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a gradient that
-/// was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN stays
-/// in its lane.
+/// One state vector; 20 bytes a parameter in `f32`; a root and a division a lane. With eps = 0 a
+/// gradient that was always 0 gives 0 / 0; g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands
+/// still. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     /// Learning rate; positive, no upper bound. Default 1e-2, as in PyTorch; AdaRem's authors use 1e-4.
     pub lr: f64,
     /// Decay of the average square v, in [0, 1). Default 0.99, as in PyTorch; the lecture has 0.9.
     pub alpha: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,
@@ -116,7 +117,8 @@ pub struct RmsPropM {
     pub alpha: f64,
     /// Decay of the buffer b, in [0, 1). Default 0.9.
     pub momentum: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,
@@ -193,13 +195,14 @@ impl Tunable for RmsPropM {
 /// for t = 0, 1, ..
 ///   g, v as RmsProp
 ///   a = alpha a + (1 - alpha) g
-///   s = max(v - a^2, 0)
+///   s = max(v - a^2, 0)                                          (v where v is infinite)
 ///   b = momentum b + g / (sqrt(s) + eps)                         (or eps inside the root)
 ///   theta = theta - lr b
 /// ```
 ///
 /// Source: Graves, "Generating Sequences With Recurrent Neural Networks" (2013), in the form of
-/// `torch.optim.RMSprop(centered=True)`. There a variance that rounding makes negative becomes NaN; here it is 0.
+/// `torch.optim.RMSprop(centered=True)`. There a variance that rounding makes negative becomes NaN; here
+/// it is 0.
 ///
 /// Three state vectors; 36 bytes a parameter in `f32`, or 28 with momentum = 0 (default), which leaves b
 /// untouched. Special values as [`RmsProp`].
@@ -211,7 +214,8 @@ pub struct RmsPropCentered {
     pub alpha: f64,
     /// Decay of the buffer b, in [0, 1). Default 0.
     pub momentum: f64,
-    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default 1e-8.
+    /// Least denominator, in units of gradient, or with `eps_inside` of its square; at least 0. Default
+    /// 1e-8.
     pub eps: f64,
     /// Whether eps stands inside the root. Default false.
     pub eps_inside: bool,
@@ -256,12 +260,14 @@ impl Rule for RmsPropCentered {
         let average = Average::new(self.alpha, e);
         let denominator = Denominator::new(self.eps, self.eps_inside, e);
         let shrink = Shrink::l2(self.weight_decay, e);
-        let zero = e.uniform(0.0);
+        let (zero, infinity) = (E::Real::lit(0.0), E::Real::lit(f64::INFINITY));
         e.map(|x| {
             let [v, a, b] = x.slot;
             let (theta, g) = shrink.apply(x.theta, x.grad);
             let (v, a) = (average.next(v, g * g), average.next(a, g));
-            let along = g / denominator.of((v - a * a).max(zero));
+            // Where g^2 overflowed, a^2 may have too, and inf - inf is no variance.
+            let variance = E::Real::select(v.lt(infinity), (v - a * a).max(zero), v);
+            let along = g / denominator.of(variance);
             let (along, b) = match momentum {
                 None => (along, b),
                 Some(momentum) => {

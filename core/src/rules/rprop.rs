@@ -1,11 +1,13 @@
 //! Rprop: only the signs of gradients count.
 
+use super::signed::signed;
 use crate::error::{Invalid, ensure, positive};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
-/// Rprop: every coordinate has a step of its own, longer after two gradients of one sign, shorter after a change.
+/// Rprop: every coordinate has a step of its own, longer after two gradients of one sign, shorter after
+/// a change.
 ///
 /// ```text
 /// input: lr, eta_minus, eta_plus, step_min, step_max; theta_0
@@ -18,16 +20,16 @@ use crate::tunable::{Setting, Tunable};
 ///   p = g
 /// ```
 ///
-/// Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm"
-/// (1993), in the form of `torch.optim.Rprop`, for gradients of the full batch. The sign of g p is taken from the two
-/// signs, so that no product can underflow.
+/// Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the
+/// RPROP algorithm" (1993), in the form of `torch.optim.Rprop`, for gradients of the full batch. The
+/// sign of g p is taken from the two signs, so that no product can underflow.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; no division, no root. A zero gradient moves nothing and leaves d. A
-/// NaN makes its own lane NaN; an infinite gradient is a sign like any other.
+/// Two state vectors; 28 bytes a parameter in `f32`; no division, no root. A zero gradient moves nothing
+/// and leaves d. A NaN makes its own lane NaN; an infinite gradient is a sign like any other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rprop {
-    /// The length of the first steps, in units of theta; positive; read when the optimizer is built, so a schedule
-    /// does not reach it. Default 1e-2.
+    /// The length of the first steps, in units of theta; positive; read when the optimizer is built, so
+    /// a schedule does not reach it. Default 1e-2.
     pub lr: f64,
     /// The factor after a change of sign, in (0, 1). Default 0.5.
     pub eta_minus: f64,
@@ -102,10 +104,8 @@ impl Rule for Rprop {
             let d = (d * E::Real::select(turned, minus, factor)).max(least);
             let d = E::Real::select(most.lt(d), most, d);
             let g = E::Real::select(turned, zero, g);
-            // sign(g) d; a zero and a NaN are passed on.
-            let along = E::Real::select(zero.lt(g.abs()), d.xor_sign(g), g);
             Lane {
-                theta: x.theta - along,
+                theta: x.theta - signed(d, g),
                 slot: [g, d],
                 ..x
             }

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent, plain and with momentum.
 
 use super::decay::{Decay, Shrink, check_scheduled};
+use super::given;
 use crate::error::{Invalid, ensure, fraction, non_negative, positive};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -85,14 +86,14 @@ impl Tunable for Sgd {
 /// with lr_inside: b = momentum b + lr f, u = b or lr f + momentum b, theta = theta - u
 /// ```
 ///
-/// By default as `torch.optim.SGD`. With `average` b is the running average that AdaRem, Adam and AdaBound
-/// keep. With `lr_inside` every gradient keeps the rate of its own step, as Rumelhart, Hinton and Williams (1986)
-/// and most lectures write it: the same as without while lr is constant, but a schedule then reaches theta late. With
-/// `nesterov` besides, it is the second form of [`Nag`](crate::Nag). burn's default dampening is 0.1; optax never
-/// dampens.
+/// By default as `torch.optim.SGD`. With `average` b is the running average that AdaRem, Adam and
+/// AdaBound keep. With `lr_inside` every gradient keeps the rate of its own step, as Rumelhart, Hinton
+/// and Williams (1986) and most lectures write it: the same as without while lr is constant, but a
+/// schedule then reaches theta late. With `nesterov` besides, it is the second form of
+/// [`Nag`](crate::Nag). burn's default dampening is 0.1; optax never dampens.
 ///
-/// One state vector; 20 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane, and in its
-/// `b`. A zero gradient lets theta coast along `b`.
+/// One state vector; 20 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane,
+/// and in its `b`. A zero gradient lets theta coast along `b`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdM {
     /// Learning rate; positive, no upper bound. Default 1e-3, as in PyTorch.
@@ -142,7 +143,7 @@ impl SgdM {
         if self.lr_inside {
             Some(self.lr * share)
         } else {
-            (self.average || self.dampening != 0.0).then_some(share)
+            (self.average || given(self.dampening)).then_some(share)
         }
     }
 }
@@ -222,9 +223,9 @@ impl Tunable for SgdM {
 ///         = (theta - lr / base_lr weight_decay theta) - m        (with a base_lr)
 /// ```
 ///
-/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), Algorithm 1. There the decay is
-/// multiplied by the schedule alone: give `base_lr` the lr that the schedule starts from. With restarts of the
-/// schedule it is SGDWR.
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), Algorithm 1. There the
+/// decay is multiplied by the schedule alone: give `base_lr` the lr that the schedule starts from. With
+/// restarts of the schedule it is SGDWR.
 ///
 /// One state vector; 20 bytes a parameter in `f32`. Special values as [`SgdM`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -235,8 +236,8 @@ pub struct SgdW {
     pub momentum: f64,
     /// Decoupled weight decay, at least 0. Default 5e-4.
     pub weight_decay: f64,
-    /// What the decay is multiplied by: lr where this is `None` (default), else the schedule alone, lr / base_lr.
-    /// Positive.
+    /// What the decay is multiplied by: lr where this is `None` (default), else the schedule alone, lr /
+    /// base_lr. Positive.
     pub base_lr: Option<f64>,
 }
 

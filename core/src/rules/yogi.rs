@@ -19,12 +19,12 @@ use crate::tunable::{Setting, Tunable};
 ///   theta = theta - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 /// ```
 ///
-/// Source: Zaheer, Reddi, Sachan, Kale and Kumar, "Adaptive Methods for Nonconvex Optimization" (2018), with the
-/// correction of both moments and the starts of TensorFlow Addons, where `m` starts at `initial_accumulator` too.
-/// The paper corrects nothing; optax starts `m` at 0.
+/// Source: Zaheer, Reddi, Sachan, Kale and Kumar, "Adaptive Methods for Nonconvex Optimization" (2018),
+/// with the correction of both moments and the starts of TensorFlow Addons, where `m` starts at
+/// `initial_accumulator` too. The paper corrects nothing; optax starts `m` at 0.
 ///
-/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. A NaN stays in its lane. g^2
-/// overflows beyond 1.8e19 in `f32`, and makes v infinite; such a lane stands still.
+/// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. A NaN stays in its
+/// lane. g^2 overflows beyond 1.8e19 in `f32`, and makes v infinite; such a lane stands still.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Yogi {
     /// Learning rate; positive, no upper bound. Default 1e-2.

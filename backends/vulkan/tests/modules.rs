@@ -1,0 +1,181 @@
+//! Every kernel of every rule is a valid module, by the word of `spirv-val`.
+
+mod support;
+
+use adarem::{Dtype, Plan, Scope, Setting, Tunable, rules, trace::trace};
+use adarem_vulkan::{
+    Division, Floats,
+    spirv::{Target, kernels},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    process::Command,
+};
+
+/// All that can be chosen when kernels are made.
+fn targets() -> Vec<Target> {
+    let mut targets = Vec::new();
+    for dtype in [Dtype::F32, Dtype::F64] {
+        for division in [Division::Exact, Division::Native] {
+            for declared in [false, true] {
+                let floats = Floats {
+                    denorm_preserve: declared,
+                    signed_zero_inf_nan_preserve: declared,
+                    rounding_rte: declared,
+                };
+                targets.push(Target {
+                    dtype,
+                    floats,
+                    division,
+                });
+            }
+        }
+    }
+    targets
+}
+
+/// The plans of a rule with each flag, scope and optional number either way, at its first and a later step.
+fn plans<R: Tunable + Clone>(rule: &R) -> Vec<Plan> {
+    let mut names = Vec::new();
+    rule.clone().settings(&mut |name, setting| {
+        if !matches!(setting, Setting::Number(_)) {
+            names.push(name);
+        }
+    });
+    let mut plans = Vec::new();
+    for choice in 0..1u32 << names.len() {
+        let mut rule = rule.clone();
+        rule.settings(&mut |name, setting| {
+            let Some(k) = names.iter().position(|&known| known == name) else {
+                return;
+            };
+            let on = choice >> k & 1 == 1;
+            match setting {
+                Setting::Flag(flag) => *flag = on,
+                Setting::Scope(scope) => *scope = if on { Scope::Group } else { Scope::Tensor },
+                Setting::Optional(number) => *number = on.then_some(2.0),
+                Setting::Number(_) => {}
+            }
+        });
+        for eps in [0.0, 1e-8] {
+            rule.set("eps", eps);
+            for t in [0, 7] {
+                let plan = trace(&rule, t)
+                    .expect("a rule of the library fits a plan")
+                    .plan;
+                if !plans.contains(&plan) {
+                    plans.push(plan);
+                }
+            }
+        }
+    }
+    plans
+}
+
+/// `spirv-val` on many modules at once, one process each: the first complaint ends the test.
+struct Validator {
+    directory: std::path::PathBuf,
+    /// Many modes give some of the same modules.
+    seen: HashSet<Vec<u32>>,
+    rules: usize,
+}
+
+impl rules::EachRule for Validator {
+    fn rule<R: Tunable + Default + Clone + PartialEq + core::fmt::Debug + Send + 'static>(
+        &mut self,
+    ) {
+        self.rules += 1;
+        for plan in plans(&R::default()) {
+            for target in targets() {
+                for kernel in kernels(&plan, target) {
+                    if !self.seen.insert(kernel.words.clone()) {
+                        continue;
+                    }
+                    let path = self.directory.join("kernel.spv");
+                    let bytes = kernel
+                        .words
+                        .iter()
+                        .flat_map(|w| w.to_le_bytes())
+                        .collect::<Vec<_>>();
+                    std::fs::write(&path, bytes).unwrap();
+                    let checked = Command::new("spirv-val")
+                        .args(["--target-env", "vulkan1.2"])
+                        .arg(&path)
+                        .output()
+                        .unwrap();
+                    let complaint = String::from_utf8_lossy(&checked.stderr);
+                    assert!(
+                        checked.status.success(),
+                        "{} {:?} {target:?}: {complaint}\n{plan}",
+                        R::NAME,
+                        kernel.stage
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_rule_in_every_mode_gives_valid_modules() {
+    if !support::has_validator() {
+        return;
+    }
+    let directory = support::scratch("modules");
+    let mut validator = Validator {
+        directory,
+        seen: HashSet::new(),
+        rules: 0,
+    };
+    rules::for_each(&mut validator);
+    println!(
+        "{} modules of {} rules are valid",
+        validator.seen.len(),
+        validator.rules
+    );
+    assert!(validator.rules >= 7 && validator.seen.len() >= 16 * validator.rules);
+}
+
+#[test]
+fn the_same_plan_gives_the_same_words() {
+    let plan = trace(&adarem::AdaRemS::default(), 0).unwrap().plan;
+    for target in targets() {
+        assert_eq!(kernels(&plan, target), kernels(&plan, target));
+    }
+}
+
+/// Loads and stores of the kernel that rewrites the lanes, from its words: what goes through bindings of theta, the
+/// gradient and the slots. An invocation works on four lanes side by side.
+#[test]
+fn adarem_moves_20_bytes_a_parameter() {
+    const STORAGE_BUFFER: u32 = 12;
+    let target = Target {
+        dtype: Dtype::F32,
+        floats: Floats::default(),
+        division: Division::Exact,
+    };
+    let plan = trace(&adarem::AdaRem::default(), 1).unwrap().plan;
+    let words = &kernels(&plan, target)[0].words;
+    let (mut bindings, mut sets) = (HashMap::new(), HashMap::new());
+    let (mut buffers, mut pointers) = (HashSet::new(), HashSet::new());
+    let (mut loads, mut stores) = (0, 0);
+    let mut at = 5;
+    while let Some(&first) = words.get(at) {
+        let end = at + (first >> 16) as usize;
+        match (first & 0xffff, &words[at + 1..end]) {
+            (71, &[id, 33, binding]) => drop(bindings.insert(id, binding)),
+            (71, &[id, 34, set]) => drop(sets.insert(id, set)),
+            // Theta, the gradient, m; behind them lie the partials.
+            (59, &[_, id, STORAGE_BUFFER]) if sets[&id] == 0 && bindings[&id] < 3 => {
+                buffers.insert(id);
+            }
+            (65, &[_, id, base, ..]) if buffers.contains(&base) => drop(pointers.insert(id)),
+            (61, &[_, _, pointer]) => loads += usize::from(pointers.contains(&pointer)),
+            (62, &[pointer, _]) => stores += usize::from(pointers.contains(&pointer)),
+            _ => {}
+        }
+        at = end;
+    }
+    assert_eq!((loads, stores), (4 * 3, 4 * 2), "theta, grad, m; theta, m");
+    assert_eq!((loads + stores) / 4 * size_of::<f32>(), 20);
+}

@@ -1,0 +1,186 @@
+//! What the tests share: finding a device, aloud where there is none, and numbers to try.
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub mod engine;
+pub mod probe;
+
+use adarem::{Backend, Element, Optimizer, Rule};
+use adarem_cpu::Cpu;
+use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
+use std::{path::PathBuf, process::Command};
+
+/// Whether a skip is a failure: CI says so.
+fn required() -> bool {
+    std::env::var_os("ADAREM_REQUIRE_VULKAN").is_some_and(|value| value == "1")
+}
+
+/// Says aloud that a test does not run, or fails where it must.
+pub fn skip(why: &str) {
+    assert!(!required(), "ADAREM_REQUIRE_VULKAN=1, but {why}");
+    println!("SKIPPED: {why}");
+    eprintln!("SKIPPED: {why}");
+}
+
+/// A device, or a loud skip.
+pub fn context() -> Option<Context> {
+    match Context::open(&Choice::Best) {
+        Ok(context) => Some(context),
+        Err(error @ (Error::NoLoader { .. } | Error::NoDriver | Error::NoDevice { .. })) => {
+            skip(&error.to_string());
+            None
+        }
+        Err(error) => panic!("a device is there and does not open: {error}"),
+    }
+}
+
+/// Whether `spirv-val` is installed, or a loud skip.
+pub fn has_validator() -> bool {
+    let found = Command::new("spirv-val").arg("--version").output().is_ok();
+    if !found {
+        skip("there is no spirv-val: install spirv-tools");
+    }
+    found
+}
+
+/// An empty directory for a test.
+pub fn scratch(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// Numbers without a pattern: xorshift, from a seed that is named when something fails.
+pub struct Numbers(u64);
+
+impl Numbers {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    /// In (-1, 1), some of them tiny, a few zero.
+    pub fn mild<E: Element>(&mut self) -> E {
+        let bits = self.bits();
+        let x = (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+        E::from(match bits % 64 {
+            0 => 0.0,
+            1 => x * 1e-20,
+            2 => x * 1e-38,
+            _ => x,
+        })
+        .unwrap()
+    }
+    /// Any bits at all.
+    pub fn any<E: Element>(&mut self) -> E {
+        E::from_le(self.bits())
+    }
+    pub fn many<E: Element>(&mut self, len: usize, draw: fn(&mut Self) -> E) -> Vec<E> {
+        (0..len).map(|_| draw(self)).collect()
+    }
+}
+
+/// The same bits, or both NaN.
+pub fn same<E: Element>(a: E, b: E) -> bool {
+    a.to_le() == b.to_le() || (a.is_nan() && b.is_nan())
+}
+
+/// Where two lists first differ, and in how many places.
+pub fn difference<E: Element>(what: &str, host: &[E], device: &[E]) -> Result<(), String> {
+    assert_eq!(host.len(), device.len(), "{what}");
+    let differ = |i: &usize| !same(host[*i], device[*i]);
+    match (0..host.len()).find(differ) {
+        None => Ok(()),
+        Some(i) => Err(format!(
+            "{what}[{i}]: host {:?} ({:#x}), device {:?} ({:#x}); {} of {} differ",
+            host[i],
+            host[i].to_le(),
+            device[i],
+            device[i].to_le(),
+            (0..host.len()).filter(differ).count(),
+            host.len()
+        )),
+    }
+}
+
+/// A tensor of these numbers.
+pub fn upload<E: Element>(vulkan: &mut Vulkan<E>, numbers: &[E]) -> Tensor<E> {
+    let mut tensor = vulkan.zeros(numbers.len()).unwrap();
+    vulkan.write(&mut tensor, 0, numbers).unwrap();
+    tensor
+}
+
+/// A tensor's numbers.
+pub fn download<E: Element>(vulkan: &mut Vulkan<E>, tensor: &Tensor<E>) -> Vec<E> {
+    let mut numbers = vec![E::zero(); adarem::Tensor::len(tensor)];
+    vulkan.read(tensor, 0, &mut numbers).unwrap();
+    numbers
+}
+
+/// Steps the same tensors on the host and on the device and compares everything that a step writes, after every
+/// step: parameters, state, carried scalars.
+pub fn compare<E: Element, R: Rule + Clone>(
+    vulkan: &mut Vulkan<E>,
+    rule: &R,
+    lengths: &[usize],
+    steps: usize,
+    draw: fn(&mut Numbers) -> E,
+) -> Result<(), String> {
+    let mut numbers = Numbers::new(lengths.iter().sum::<usize>() as u64 + 7);
+    let mut cpu = Cpu::<E>::new();
+    let mut on_host = Optimizer::<R, Cpu<E>>::new(rule.clone(), &mut cpu, lengths).unwrap();
+    let mut on_device = Optimizer::<R, Vulkan<E>>::new(rule.clone(), vulkan, lengths).unwrap();
+    let mut theta = lengths
+        .iter()
+        .map(|&len| numbers.many(len, draw))
+        .collect::<Vec<_>>();
+    let mut device_theta = theta
+        .iter()
+        .map(|theta| upload(vulkan, theta))
+        .collect::<Vec<_>>();
+    let mut device_grad = lengths
+        .iter()
+        .map(|&len| vulkan.zeros(len).unwrap())
+        .collect::<Vec<_>>();
+    for step in 0..steps {
+        let grad = lengths
+            .iter()
+            .map(|&len| numbers.many(len, draw))
+            .collect::<Vec<_>>();
+        for (device, grad) in device_grad.iter_mut().zip(&grad) {
+            vulkan.write(device, 0, grad).unwrap();
+        }
+        on_host
+            .step(
+                &mut cpu,
+                &mut theta.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
+                &grad.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            )
+            .unwrap();
+        on_device
+            .step(
+                vulkan,
+                &mut device_theta.iter_mut().collect::<Vec<_>>(),
+                &device_grad.iter().collect::<Vec<_>>(),
+            )
+            .unwrap();
+        let what = |name: &str| format!("{} step {step} {name}", R::NAME);
+        for (i, (theta, device)) in theta.iter().zip(&device_theta).enumerate() {
+            difference(
+                &what(&format!("theta {i}")),
+                theta,
+                &download(vulkan, device),
+            )?;
+        }
+        for k in 0..R::SLOTS {
+            let (host, device) = (on_host.slot(k).unwrap(), on_device.slot(k).unwrap());
+            difference(&what(&format!("slot {k}")), host, &download(vulkan, device))?;
+        }
+        let carried = download(vulkan, on_device.carried());
+        difference(&what("carried"), on_host.carried(), &carried)?;
+    }
+    Ok(())
+}

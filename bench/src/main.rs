@@ -1,0 +1,265 @@
+//! adarem beside hand-written loops, the memory's own speed and its peers, in one run.
+//!
+//! `cargo xtask bench` calls this; it writes BENCHMARKS.md and its pictures.
+
+mod loops;
+mod models;
+mod ours;
+mod peers;
+mod race;
+mod report;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::Command;
+
+use adarem::rules::{EachRule, for_each};
+use adarem::trace::trace;
+use adarem::{AdaRem, AdaRemS, Adam, Element, SgdM, Tunable};
+use adarem_cpu::{Cpu, Simd};
+use clap::Parser;
+
+use loops::{ByHand, stream};
+use ours::{Shared, Tensors, rule};
+use peers::Torch;
+use race::{Contender, race};
+use report::Section;
+
+/// Measures adarem beside hand-written loops, the memory's own speed and its peers.
+#[derive(Parser)]
+struct Options {
+    /// The largest number of parameters.
+    #[arg(long, default_value_t = 100_000_000)]
+    largest: usize,
+    /// Rounds in which the contenders take turns.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Where BENCHMARKS.md and its pictures go.
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+}
+
+/// Learning rates so small that no number leaves its range in a million steps.
+const LR: f64 = 1e-9;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let rounds = options.rounds;
+    let threads = std::thread::available_parallelism()?.get();
+    let torch = Torch::start(1);
+    let version = match &torch {
+        Ok(torch) => format!("PyTorch {}", torch.version),
+        Err(why) => format!("no PyTorch ({why})"),
+    };
+    let head = head(threads, &version);
+    println!("{head}");
+    let torch = torch.ok().map(RefCell::new);
+    let sizes: Vec<usize> = (3..=9).map(|power| 10usize.pow(power)).filter(|&n| n <= options.largest).collect();
+
+    let mut sections = vec![
+        Section {
+            title: "AdaRem and AdaRem-S by size, f32, one thread".into(),
+            bound: "Up to 1e5 parameters the streams come from the caches and arithmetic and stores compete; beyond, memory is the bound: \
+                    20 bytes a parameter for AdaRem, 28 for AdaRem-S. The stream loop moves AdaRem's 20 bytes and computes next to nothing.",
+            rows: sizes.iter().map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, 1, rounds))).collect(),
+        },
+        Section {
+            title: format!("AdaRem and AdaRem-S by size, f32, {threads} threads"),
+            bound: "The stream loop is cut into one part a thread, started anew each step by the same team of threads. Memory is the bound \
+                    from 1e6 parameters on; below, waking threads is.",
+            rows: sizes.iter().filter(|&&n| n >= 100_000).map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, threads, rounds))).collect(),
+        },
+        Section {
+            title: "AdaRem and AdaRem-S, f64, one thread".into(),
+            bound: "Twice the bytes, the same loops.",
+            rows: sizes.iter().filter(|&&n| n <= 10_000_000).map(|&n| (format!("{n}"), n, adarem_at::<f64>(n, 1, rounds))).collect(),
+        },
+        Section {
+            title: "Vector instructions, f32, in cache (16,384 parameters), one thread".into(),
+            bound: "Everything lies in the second-level cache, so instructions count: each loop loads three vectors and stores two, and AdaRem adds \
+                    twelve operations. The loop written by hand uses intrinsics of the same width.",
+            rows: [Simd::Baseline, Simd::Avx2, Simd::Avx512]
+                .into_iter()
+                .filter(|&simd| simd <= Simd::widest())
+                .map(|simd| (format!("{simd:?}"), 16_384, by_width(simd, rounds)))
+                .collect(),
+        },
+    ];
+    let mut family = Family { len: options.largest.min(10_000_000), rounds, rows: Vec::new() };
+    for_each(&mut family);
+    sections.push(Section {
+        title: format!("Every rule at {} parameters, f32, one thread", family.len),
+        bound: "Each rule stands beside the stream loop with as many state vectors, or more where a rule makes several passes; the bytes are counted \
+                from its plan. Rules with a root and a division a lane are bound by these where memory is fast.",
+        rows: family.rows,
+    });
+    sections.push(Section {
+        title: "Lists of tensors, f32, one thread".into(),
+        bound: "The bound is one tensor of as many parameters: what a list costs more is the overhead of a tensor.",
+        rows: models::models().into_iter().map(|model| by_model(model, rounds)).collect(),
+    });
+    for len in [1_000_000, options.largest.min(10_000_000)] {
+        let outcomes = against_peers(len, rounds, torch.as_ref())?;
+        report::bars(&options.out.join(format!("docs/peers-{len}.svg")), &format!("One step over {len} parameters, one thread, f32 (logarithmic)"), len, &outcomes)?;
+        sections.push(Section {
+            title: format!("Peers at {len} parameters, f32, one thread"),
+            bound: "A loop of tensor operations moves every intermediate through memory; a fused loop moves each number once. candle, burn and dfdx \
+                    allocate results or make several trips.",
+            rows: vec![(format!("{len}"), len, outcomes)],
+        });
+    }
+    if let Some(torch) = &torch {
+        let (tensors, len) = (1000, 256);
+        let shared = RefCell::new(Tensors::<f32>::new(&vec![len; tensors]));
+        let mut contenders = vec![rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new(), 20, &shared)];
+        contenders.extend(Torch::contenders(torch, tensors, len).into_iter().filter(|c| !c.name.contains("compile")));
+        sections.push(Section {
+            title: "Peers over 1,000 tensors of 256, f32, one thread".into(),
+            bound: "Overhead a tensor is the bound.",
+            rows: vec![("1,000 x 256".into(), tensors * len, race("peers, small tensors", rounds, contenders))],
+        });
+    }
+    let path = options.out.join("BENCHMARKS.md");
+    std::fs::write(&path, report::markdown(&sections, &head))?;
+    println!("wrote {} and the pictures in {}", path.display(), options.out.join("docs").display());
+    Ok(())
+}
+
+/// The machine, the versions and the command.
+fn head(threads: usize, torch: &str) -> String {
+    let read = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, model)| model));
+    format!(
+        "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; candle 0.11, burn 0.22, dfdx 0.13, {torch}.\n\n\
+         Contenders take turns within one run and the table holds medians of the rounds: figures of one table may be compared, figures of \
+         different runs may not. A step's bytes are what it must move, so GB/s is the useful part of the traffic.\n",
+        model.unwrap_or("an unknown processor"),
+        Simd::widest(),
+        read("rustc", &["--version"]).unwrap_or_default(),
+        read("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default(),
+    )
+}
+
+/// The stream loop with `S` state vectors, over the first tensor.
+fn streaming<'a, T: Element, const S: usize>(name: &str, threads: usize, simd: Simd, shared: Shared<'a, T>) -> Contender<'a> {
+    let len = shared.borrow().parameters();
+    let mut state: [Vec<T>; S] = std::array::from_fn(|_| vec![T::one(); len]);
+    Contender::new(name, (3 + 2 * S) * len * T::DTYPE.bytes(), move || {
+        let Tensors { theta, grad } = &mut *shared.borrow_mut();
+        if threads == 1 {
+            return stream(simd, &mut theta[0], &grad[0], state.each_mut().map(Vec::as_mut_slice));
+        }
+        let part = len.div_ceil(threads);
+        let mut theta = theta[0].chunks_mut(part);
+        let mut grad = grad[0].chunks(part);
+        let mut state = state.each_mut().map(|s| s.chunks_mut(part));
+        std::thread::scope(|scope| {
+            while let (Some(theta), Some(grad)) = (theta.next(), grad.next()) {
+                let state = state.each_mut().map(|s| s.next().expect("state is as long as theta"));
+                scope.spawn(move || stream(simd, theta, grad, state));
+            }
+        });
+    })
+}
+
+fn by_hand<'a>(simd: Simd, shared: Shared<'a, f32>) -> Contender<'a> {
+    let len = shared.borrow().parameters();
+    let (mut m, mut largest) = (vec![0.0f32; len], 0.0f32);
+    let rule = ByHand { lr: LR as f32, beta: 0.9, lambda: 0.999 };
+    Contender::new(format!("by hand, {simd:?}"), 20 * len, move || {
+        let Tensors { theta, grad } = &mut *shared.borrow_mut();
+        let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+        largest = rule.step(simd, inverse, &mut theta[0], &grad[0], &mut m);
+    })
+}
+
+fn adarem_at<T: Element>(len: usize, threads: usize, rounds: usize) -> Vec<race::Outcome> {
+    let shared = RefCell::new(Tensors::<T>::new(&[len]));
+    let bytes = T::DTYPE.bytes();
+    let cpu = || Cpu::with_threads(threads);
+    let contenders = vec![
+        streaming::<T, 1>("stream", threads, Simd::widest(), &shared),
+        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, cpu(), 5 * bytes, &shared),
+        rule("adarem AdaRem-S", AdaRemS { lr: LR, ..AdaRemS::default() }, cpu(), 7 * bytes, &shared),
+    ];
+    race(&format!("AdaRem, {len}, {threads} threads, {:?}", T::DTYPE), rounds, contenders)
+}
+
+fn by_width(simd: Simd, rounds: usize) -> Vec<race::Outcome> {
+    let shared = RefCell::new(Tensors::<f32>::new(&[16_384]));
+    let contenders = vec![
+        streaming::<f32, 1>("stream", 1, simd, &shared),
+        by_hand(simd, &shared),
+        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new().with_simd(simd), 20, &shared),
+    ];
+    race(&format!("AdaRem, {simd:?}"), rounds, contenders)
+}
+
+/// Races every rule beside the stream loop of its own width.
+struct Family {
+    len: usize,
+    rounds: usize,
+    rows: Vec<(String, usize, Vec<race::Outcome>)>,
+}
+
+impl EachRule for Family {
+    fn rule<R: Tunable + Default + Clone>(&mut self) {
+        let mut kind = R::default();
+        kind.set("lr", LR);
+        let shared = RefCell::new(Tensors::<f32>::new(&[self.len]));
+        // Steps after the first few are all alike.
+        let plan = trace(&kind, 20).expect("every rule has a plan").plan;
+        let moved = |p: usize| {
+            let read = plan.lane_ops(p).iter().filter(|&id| {
+                use adarem::plan::Op::{Grad, Slot, Theta};
+                matches!(plan.op(id), Theta(_) | Grad(_) | Slot(..))
+            });
+            let pass = &plan.passes()[p];
+            read.count() + usize::from(pass.theta().is_some()) + (0..plan.slots()).filter(|&k| pass.slot(k).is_some()).count()
+        };
+        let streams: usize = (0..plan.passes().len()).map(moved).sum();
+        let bound = match streams.saturating_sub(3).div_ceil(2) {
+            0 => streaming::<f32, 0>("stream", 1, Simd::widest(), &shared),
+            1 => streaming::<f32, 1>("stream", 1, Simd::widest(), &shared),
+            2 => streaming::<f32, 2>("stream", 1, Simd::widest(), &shared),
+            3 => streaming::<f32, 3>("stream", 1, Simd::widest(), &shared),
+            4 => streaming::<f32, 4>("stream", 1, Simd::widest(), &shared),
+            _ => streaming::<f32, 5>("stream", 1, Simd::widest(), &shared),
+        };
+        let contenders = vec![bound, rule(format!("adarem {}", R::NAME), kind, Cpu::new(), 4 * streams, &shared)];
+        let outcomes = race(R::NAME, self.rounds, contenders);
+        self.rows.push((R::NAME.to_owned(), self.len, outcomes));
+    }
+}
+
+fn by_model(model: models::Model, rounds: usize) -> (String, usize, Vec<race::Outcome>) {
+    let list = RefCell::new(Tensors::<f32>::new(&model.lengths));
+    let total = list.borrow().parameters();
+    let one = RefCell::new(Tensors::<f32>::new(&[total]));
+    let kind = AdaRem { lr: LR, ..AdaRem::default() };
+    let tensors = model.lengths.len();
+    let contenders = vec![
+        rule("one tensor", kind, Cpu::new(), 20, &one),
+        rule(format!("adarem, {tensors} tensors"), kind, Cpu::new(), 20, &list),
+    ];
+    (model.name.to_owned(), total, race(model.name, rounds, contenders))
+}
+
+fn against_peers(len: usize, rounds: usize, torch: Option<&RefCell<Torch>>) -> Result<Vec<race::Outcome>, Box<dyn std::error::Error>> {
+    let shared = RefCell::new(Tensors::<f32>::new(&[len]));
+    let mut contenders = vec![
+        streaming::<f32, 1>("stream, 20 bytes a parameter", 1, Simd::widest(), &shared),
+        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new(), 20, &shared),
+        rule("adarem SGDM", SgdM { lr: LR, ..SgdM::default() }, Cpu::new(), 20, &shared),
+        rule("adarem Adam", Adam { lr: LR, ..Adam::default() }, Cpu::new(), 28, &shared),
+    ];
+    contenders.extend(peers::candle(len)?);
+    contenders.extend(peers::burn(len));
+    contenders.extend(peers::dfdx(len));
+    contenders.extend(torch.map(|torch| Torch::contenders(torch, 1, len)).unwrap_or_default());
+    Ok(race(&format!("peers, {len}"), rounds, contenders))
+}

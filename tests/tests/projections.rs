@@ -1,0 +1,293 @@
+//! Projections in the metric of the step (P14): feasible, optimal by the conditions of Karush, Kuhn and Tucker, and never
+//! beaten by a random feasible point.
+
+mod walk;
+
+use adarem::projection::{Ball, HalfSpace, Interval, Projected, Region, Simplex};
+use adarem::{AdaRem, Host, Rule, Scope, Sgd};
+use adarem_conformance::Random;
+use walk::Walk;
+
+fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
+    low + (high - low) * (random.bits() >> 11) as f64 * (-53f64).exp2()
+}
+
+/// Projects `y` in the metric of `lengths`, with `own` state of the region.
+fn project(region: &impl Region, y: &[f64], lengths: &[f64], own: &[f64]) -> Vec<f64> {
+    let (mut x, grad) = (y.to_vec(), vec![0.0; y.len()]);
+    let (mut lengths, mut own) = (lengths.to_vec(), own.to_vec());
+    let mut host = Host::new(&mut x, &grad, [&mut lengths, &mut own], &mut []).unwrap();
+    region.project(Some(0), 1, &mut host);
+    x
+}
+
+/// What the projection minimizes.
+fn distance(x: &[f64], y: &[f64], lengths: &[f64]) -> f64 {
+    x.iter()
+        .zip(y)
+        .zip(lengths)
+        .map(|((x, y), s)| (x - y) * (x - y) / s)
+        .sum()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A point and lengths as AdaRem makes them: they differ by up to (1 + lambda) / (1 - lambda) = 2,000.
+fn case(random: &mut Random) -> (Vec<f64>, Vec<f64>) {
+    let d = 2 + random.below(6);
+    let lr = 10f64.powf(uniform(random, -3.0, 1.0));
+    let y = (0..d).map(|_| uniform(random, -3.0, 3.0)).collect();
+    let lengths = (0..d)
+        .map(|_| lr * (1.0 + 0.999 * uniform(random, -1.0, 1.0)))
+        .collect();
+    (y, lengths)
+}
+
+const CASES: usize = 300;
+const RIVALS: usize = 400;
+
+/// Residual of optimality, relative to the numbers it is made of. Measured: 1.3e-15 at worst.
+const OPTIMAL: f64 = 1e-13;
+
+#[test]
+fn a_ball_is_optimal() {
+    let mut random = Random::new(1);
+    let (mut outside, mut worst) = (0, 0.0f64);
+    for _ in 0..CASES {
+        let (y, s) = case(&mut random);
+        let radius = uniform(&mut random, 0.2, 3.0);
+        let x = project(&Ball::new(radius), &y, &s, &y);
+        assert!(dot(&x, &x).sqrt() <= radius * (1.0 + 1e-15));
+        if dot(&y, &y).sqrt() <= radius {
+            assert_eq!(x, y, "what is inside stays");
+            continue;
+        }
+        outside += 1;
+        assert!((dot(&x, &x).sqrt() / radius - 1.0).abs() < 1e-14);
+        // (y - x) / s = k x with one k >= 0 for all lanes.
+        let pull: Vec<f64> = (0..x.len()).map(|i| (y[i] - x[i]) / s[i]).collect();
+        let k = dot(&pull, &x) / dot(&x, &x);
+        assert!(k >= 0.0);
+        for i in 0..x.len() {
+            worst = worst.max((pull[i] - k * x[i]).abs() * s[i] / y[i].abs());
+        }
+        for _ in 0..RIVALS {
+            let z: Vec<f64> = x.iter().map(|_| uniform(&mut random, -3.0, 3.0)).collect();
+            let shrink = (radius / dot(&z, &z).sqrt()).min(1.0);
+            let z: Vec<f64> = z.iter().map(|z| z * shrink).collect();
+            assert!(distance(&z, &y, &s) >= distance(&x, &y, &s) * (1.0 - 1e-9));
+        }
+    }
+    assert!(
+        outside > CASES / 3 && worst < OPTIMAL,
+        "{outside} outside, residual {worst:e}"
+    );
+}
+
+#[test]
+fn a_half_space_is_optimal() {
+    let mut random = Random::new(2);
+    let mut outside = 0;
+    for _ in 0..CASES {
+        let (y, s) = case(&mut random);
+        let normal: Vec<f64> = y.iter().map(|_| uniform(&mut random, -1.0, 1.0)).collect();
+        let bound = uniform(&mut random, -1.0, 1.0);
+        let x = project(&HalfSpace::new(bound), &y, &s, &normal);
+        if dot(&normal, &y) <= bound {
+            assert_eq!(x, y, "what is inside stays");
+            continue;
+        }
+        outside += 1;
+        let size: f64 = normal
+            .iter()
+            .zip(&y)
+            .map(|(n, y)| (n * y).abs())
+            .sum::<f64>()
+            + bound.abs();
+        assert!((dot(&normal, &x) - bound).abs() < 1e-14 * size);
+        let pull: Vec<f64> = (0..x.len()).map(|i| (y[i] - x[i]) / s[i]).collect();
+        let k = dot(&pull, &normal) / dot(&normal, &normal);
+        assert!(k >= 0.0);
+        // The difference y - x cancels where a length is small.
+        let rounding = |i: usize| 1e-14 * (y[i].abs() / s[i] + k.abs());
+        assert!((0..x.len()).all(|i| (pull[i] - k * normal[i]).abs() <= rounding(i)));
+        for _ in 0..RIVALS {
+            let z: Vec<f64> = x.iter().map(|_| uniform(&mut random, -3.0, 3.0)).collect();
+            let excess = (dot(&normal, &z) - bound).max(0.0) / dot(&normal, &normal);
+            let z: Vec<f64> = z.iter().zip(&normal).map(|(z, n)| z - n * excess).collect();
+            assert!(distance(&z, &y, &s) >= distance(&x, &y, &s) * (1.0 - 1e-9));
+        }
+    }
+    assert!(outside > CASES / 3);
+}
+
+#[test]
+fn a_simplex_is_optimal() {
+    let mut random = Random::new(3);
+    let mut worst = 0.0f64;
+    for _ in 0..CASES {
+        let (y, s) = case(&mut random);
+        let sum = uniform(&mut random, 0.5, 2.0);
+        let x = project(&Simplex::new(sum), &y, &s, &y);
+        assert!(x.iter().all(|&x| x >= 0.0) && (x.iter().sum::<f64>() / sum - 1.0).abs() < 1e-14);
+        // (y - x) / s = k where x > 0, at most k where x = 0.
+        let pull: Vec<f64> = (0..x.len()).map(|i| (y[i] - x[i]) / s[i]).collect();
+        let inside = (0..x.len()).filter(|&i| x[i] > 0.0);
+        let weight: f64 = inside.clone().map(|i| s[i]).sum();
+        let k = inside.map(|i| s[i] * pull[i]).sum::<f64>() / weight;
+        for i in 0..x.len() {
+            let residual = if x[i] > 0.0 {
+                (pull[i] - k).abs()
+            } else {
+                (pull[i] - k).max(0.0)
+            };
+            worst = worst.max(residual * s[i] / (y[i].abs() + sum));
+        }
+        for _ in 0..RIVALS {
+            let z: Vec<f64> = x
+                .iter()
+                .map(|_| -uniform(&mut random, 1e-12, 1.0).ln())
+                .collect();
+            let total: f64 = z.iter().sum();
+            let z: Vec<f64> = z.iter().map(|z| z * sum / total).collect();
+            assert!(distance(&z, &y, &s) >= distance(&x, &y, &s) * (1.0 - 1e-9));
+        }
+    }
+    assert!(worst < OPTIMAL, "residual {worst:e}");
+}
+
+/// With a narrow metric it matters which one: the nearest point in the ordinary sense is another.
+#[test]
+fn the_metric_matters() {
+    let (y, s) = ([2.0, 2.0], [0.01, 1.0]);
+    let (own, even) = (
+        project(&Ball::new(1.0), &y, &s, &y),
+        project(&Ball::new(1.0), &y, &[1.0; 2], &y),
+    );
+    assert!((even[0] - even[1]).abs() < 1e-15);
+    assert!(
+        own[0] > 0.99 && own[1] < 0.1,
+        "the lane that hardly moved is hardly moved back: {own:?}"
+    );
+}
+
+/// Through AdaRem: the lengths are lr a, and theta never leaves.
+#[test]
+fn adarem_steps_stay_in_their_region() {
+    fn run<F: Region>(region: F, inside: impl Fn(&[f32]) -> bool) {
+        let rule = Projected {
+            rule: AdaRem {
+                lr: 0.5,
+                ..AdaRem::default()
+            },
+            region,
+        };
+        rule.check().unwrap();
+        let mut random = Random::new(4);
+        let mut walk = Walk::new(&rule, vec![0.25f32; 4]);
+        for _ in 0..200 {
+            let grad: Vec<f32> = (0..4)
+                .map(|_| uniform(&mut random, -1.0, 1.0) as f32)
+                .collect();
+            walk.step(&rule, &grad);
+            assert!(inside(&walk.theta), "{:?}", walk.theta);
+        }
+    }
+    let norm = |x: &[f32]| {
+        x.iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
+            .sqrt()
+    };
+    let sum = |x: &[f32]| x.iter().map(|&x| f64::from(x)).sum::<f64>();
+    run(
+        Interval {
+            low: -0.5,
+            high: 0.25,
+        },
+        |x| x.iter().all(|x| (-0.5..=0.25).contains(x)),
+    );
+    run(Ball::new(0.6), |x| norm(x) <= 0.6 * (1.0 + 3e-7));
+    run(HalfSpace::new(1.0), |x| {
+        // A sum of four, rounded in f32.
+        sum(x) <= 1.0 + 4e-7 * x.iter().map(|x| f64::from(x.abs())).sum::<f64>()
+    });
+    run(Simplex::new(1.0), |x| {
+        x.iter().all(|&x| x >= 0.0) && (sum(x) - 1.0).abs() < 1e-6
+    });
+}
+
+#[test]
+fn projections_of_zeros_and_degenerate_data_are_finite() {
+    assert_eq!(
+        project(&Ball::new(1.0), &[0.0; 3], &[1.0; 3], &[0.0; 3]),
+        [0.0; 3]
+    );
+    assert_eq!(
+        project(&HalfSpace::new(-1.0), &[0.5; 2], &[1.0; 2], &[0.0; 2]),
+        [0.5; 2]
+    );
+    // A length of 0 fixes its lane.
+    assert_eq!(
+        project(&HalfSpace::new(0.0), &[1.0, 1.0], &[0.0, 1.0], &[1.0; 2]),
+        [1.0, -1.0]
+    );
+    assert_eq!(
+        project(
+            &Interval::default(),
+            &[f64::INFINITY, -5.0],
+            &[1.0; 2],
+            &[0.0; 2]
+        ),
+        [1.0, -1.0]
+    );
+    assert!(project(&Interval::default(), &[f64::NAN], &[1.0], &[0.0])[0].is_nan());
+    assert!(project(&Ball::default(), &[], &[], &[]).is_empty());
+}
+
+#[test]
+fn regions_are_refused_by_name_and_value() {
+    let refused =
+        |region: &dyn Fn() -> Result<(), adarem::Invalid>| region().unwrap_err().to_string();
+    assert_eq!(
+        refused(&|| Interval {
+            low: 1.0,
+            high: 0.0
+        }
+        .check()),
+        "high must be at least low, got 0"
+    );
+    assert_eq!(
+        refused(&|| Interval {
+            low: f64::NAN,
+            high: 0.0
+        }
+        .check()),
+        "low must be a number, got NaN"
+    );
+    assert_eq!(
+        refused(&|| Ball::new(0.0).check()),
+        "radius must be positive and finite, got 0"
+    );
+    assert_eq!(
+        refused(&|| HalfSpace::new(f64::INFINITY).check()),
+        "bound must be finite, got inf"
+    );
+    assert_eq!(
+        refused(&|| Simplex::new(-1.0).check()),
+        "sum must be positive and finite, got -1"
+    );
+    let bad = Projected {
+        rule: Sgd {
+            lr: -1.0,
+            ..Sgd::default()
+        },
+        region: Ball {
+            radius: 1.0,
+            scope: Scope::Group,
+        },
+    };
+    assert_eq!(bad.check().unwrap_err().name, "lr");
+}
