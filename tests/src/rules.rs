@@ -1,4 +1,4 @@
-//! Checks of every rule of the library: by default, with each hyper-parameter changed, on ordinary and on
+//! Checks of every rule of the library, and of wrappers around rules: by default, with each hyper-parameter changed, on ordinary and on
 //! spicy gradients, early and late.
 
 use core::fmt::Debug;
