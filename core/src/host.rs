@@ -124,8 +124,14 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         if grad.len() != expected {
             return Err(wrong("grad", grad.len()));
         }
-        if let Some(slot) = slots.iter().find(|slot| slot.len() != expected) {
-            return Err(wrong("slot", slot.len()));
+        let mut slot = expected;
+        each::<S>(|k| {
+            if slots[k].len() != expected {
+                slot = slots[k].len();
+            }
+        });
+        if slot != expected {
+            return Err(wrong("slot", slot));
         }
         Ok(Lanes { theta, grad, slots })
     }
@@ -143,12 +149,17 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     /// The same lanes with only `F` slots, from slot `first` on. A slot that is not there is empty.
     #[inline(always)]
     fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F> {
+        let mut taken = [const { nothing() }; F];
         let mut slots = self.slots.iter_mut().skip(first);
-        let slots = array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot));
+        each::<F>(|k| {
+            if let (Some(taken), Some(slot)) = (taken.get_mut(k), slots.next()) {
+                *taken = slot;
+            }
+        });
         Lanes {
             theta: self.theta,
             grad: self.grad,
-            slots,
+            slots: taken,
         }
     }
 
@@ -172,6 +183,9 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
+        if ROW == 1 && only_maxima(&folds) {
+            return self.maxima(f);
+        }
         let mut tensor = folds.map(|fold| Accumulators::new(fold.op));
         self.chunks(folds, f, |partials| {
             for (tensor, partial) in tensor.iter_mut().zip(partials) {
@@ -183,6 +197,40 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             *folded = tensor.finish();
         }
         folded
+    }
+
+    /// [`pass`](Self::pass) where all folds are maxima, for processors without vectors: in as few
+    /// instructions, and as little memory, as a loop written for one rule.
+    #[inline(always)]
+    fn maxima<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> [T; K] {
+        let len = self.theta.len();
+        let mut largest = [T::zero(); K];
+        // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
+        let mut unequal = self.grad.len() != len;
+        each::<S>(|k| unequal |= self.slots[k].len() != len);
+        if unequal {
+            return largest;
+        }
+        for i in 0..len {
+            let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
+                break;
+            };
+            let mut lane = Lane {
+                theta: *theta,
+                grad,
+                slot: [T::zero(); S],
+            };
+            each::<S>(|k| lane.slot[k] = self.slots[k].get(i).copied().unwrap_or(T::zero()));
+            let (lane, folded) = f(lane);
+            *theta = lane.theta;
+            each::<S>(|k| {
+                if let Some(x) = self.slots[k].get_mut(i) {
+                    *x = lane.slot[k];
+                }
+            });
+            each::<K>(|k| largest[k] = FoldOp::MaxAbs.step(largest[k], folded[k]));
+        }
+        largest
     }
 
     /// One trip over these lanes, the first of which begins a chunk: rewrites them, and hands the partials
@@ -198,8 +246,11 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             return self.map(f);
         }
         // A maximum is the same however the lanes are cut, so they stay whole where nothing else is folded.
-        let maxima = folds.iter().all(|fold| fold.op == FoldOp::MaxAbs);
-        let chunk = if maxima { usize::MAX } else { CHUNK };
+        let chunk = if only_maxima(&folds) {
+            usize::MAX
+        } else {
+            CHUNK
+        };
         while !self.is_empty() {
             sink(self.take(chunk).fold(folds, f));
         }
@@ -346,6 +397,43 @@ const ROW: usize = if cfg!(any(
 } else {
     1
 };
+
+/// The slice without elements.
+const fn nothing<'a, T>() -> &'a mut [T] {
+    &mut []
+}
+
+/// Whether these folds are all maxima. One and two are told apart without a loop, so that a compiler that
+/// optimizes for size sees at once which passes remain.
+#[inline(always)]
+fn only_maxima(folds: &[Fold]) -> bool {
+    let maximum = |fold: &Fold| fold.op == FoldOp::MaxAbs;
+    match folds {
+        [] => true,
+        [one] => maximum(one),
+        [one, two] => maximum(one) && maximum(two),
+        more => more.iter().all(maximum),
+    }
+}
+
+/// Calls `f` with 0, 1, .., `N` - 1.
+///
+/// The test stands at the end, because a compiler that optimizes for size sees only then that a loop runs
+/// once, and most rules have one slot and one fold.
+#[inline(always)]
+fn each<const N: usize>(mut f: impl FnMut(usize)) {
+    if N == 0 {
+        return;
+    }
+    let mut k = 0;
+    loop {
+        f(k);
+        k += 1;
+        if k == N {
+            break;
+        }
+    }
+}
 
 /// Takes the first `count` elements off a slice.
 #[inline(always)]

@@ -57,17 +57,18 @@ pub fn trace<R: Rule>(rule: &R, t: u64) -> Result<Traced, Misfit> {
     if let Some(misfit) = tape.misfit.get() {
         return Err(misfit);
     }
+    let mut ops = Vec::new();
+    for op in tape.ops.iter().take(tape.len.get()) {
+        if ops.push(op.get()).is_err() {
+            return Err(Misfit::TooMany("ops", MAX_OPS));
+        }
+    }
     let plan = Plan {
         name: R::NAME,
         slots: R::SLOTS as u8,
         carried: R::CARRIED as u8,
         uniforms: uniforms.len() as u8,
-        ops: tape
-            .ops
-            .iter()
-            .take(tape.len.get())
-            .map(Cell::get)
-            .collect(),
+        ops,
         passes,
         carry,
     };

@@ -1,5 +1,6 @@
 //! Weight decay, on theta itself or through the gradient.
 
+use super::given;
 use crate::error::{Invalid, non_negative, positive};
 use crate::real::Real;
 use crate::rule::Engine;
@@ -11,7 +12,7 @@ impl<R: Real> Decay<R> {
     /// `share` is c: usually the learning rate times the weight decay.
     #[inline(always)]
     pub(super) fn new<E: Engine<Real = R>>(share: f64, e: &mut E) -> Self {
-        Decay((share != 0.0).then(|| e.uniform(share)))
+        Decay(given(share).then(|| e.uniform(share)))
     }
 
     /// With a `base_lr` the decay follows the schedule alone: c is lr / base_lr times the weight decay.
@@ -58,7 +59,7 @@ impl<R: Real> Shrink<R> {
     /// g + weight_decay theta.
     #[inline(always)]
     pub(super) fn l2<E: Engine<Real = R>>(weight_decay: f64, e: &mut E) -> Self {
-        Shrink::L2((weight_decay != 0.0).then(|| e.uniform(weight_decay)))
+        Shrink::L2(given(weight_decay).then(|| e.uniform(weight_decay)))
     }
 
     /// Theta and the gradient, decayed.

@@ -107,3 +107,12 @@ pub fn for_each(each: &mut impl EachRule) {
     each.rule::<Swats>();
     each.rule::<Yogi>();
 }
+
+/// Whether the hyper-parameter `x` is in use: whether an `f32` tells it from 0.
+///
+/// Asked in `f32` because a processor without doubles calls a function for each comparison of two, and
+/// compilers have been seen to move that call into the loop over lanes.
+#[inline(always)]
+fn given(x: f64) -> bool {
+    x as f32 != 0.0
+}

@@ -1,5 +1,6 @@
 //! What AdaRem and AdaRem-S share: the coefficient of equations 1 and 2.
 
+use super::given;
 use crate::error::{Invalid, ensure};
 use crate::real::Real;
 use crate::rule::Engine;
@@ -19,7 +20,7 @@ impl<R: Real> Resilience<R> {
     #[inline(always)]
     pub(super) fn new<E: Engine<Real = R>>(lambda: f64, eps: f64, inverse: R, e: &mut E) -> Self {
         let lambda = e.uniform(lambda);
-        let eps = (eps != 0.0).then(|| {
+        let eps = given(eps).then(|| {
             // Not below the smallest normal f32, so that a zero gradient gives 0 / eps and not 0 / 0.
             let least = e.uniform(f64::from(f32::MIN_POSITIVE));
             ((e.uniform(0.5 * eps) * inverse).max(least), R::lit(0.5))

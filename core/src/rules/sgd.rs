@@ -1,6 +1,7 @@
 //! Stochastic gradient descent, plain and with momentum.
 
 use super::decay::{Decay, Shrink, check_scheduled};
+use super::given;
 use crate::error::{Invalid, ensure, fraction, non_negative, positive};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -142,7 +143,7 @@ impl SgdM {
         if self.lr_inside {
             Some(self.lr * share)
         } else {
-            (self.average || self.dampening != 0.0).then_some(share)
+            (self.average || given(self.dampening)).then_some(share)
         }
     }
 }
