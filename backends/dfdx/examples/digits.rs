@@ -1,5 +1,5 @@
 //! Trains a dfdx network on 1,797 handwritten digits with AdaRem-S and a schedule, and beside it with dfdx's own
-//! optimizers: `cargo run --release -p adarem-dfdx --example digits`.
+//! optimizers: `cargo run --release -p adarem-dfdx --features cpu --example digits`.
 //!
 //! The images of 8 x 8 pixels are from "Optical Recognition of Handwritten Digits" by E. Alpaydin and
 //! C. Kaynak (1998), UCI Machine Learning Repository, CC BY 4.0; the crate smartcore carries them. One in five is
