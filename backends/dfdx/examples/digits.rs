@@ -40,6 +40,9 @@ type Net = (
     modules::Linear<WIDTH, CLASSES, f32, Cpu>,
 );
 
+/// What makes the steps of a training, for a network and a number of steps.
+type Make = fn(&Net, u64) -> Step;
+
 /// One step of training: the step's number, the network, its gradients.
 type Step = Box<dyn FnMut(u64, &mut Net, &mut Gradients<f32, Cpu>)>;
 
@@ -99,7 +102,7 @@ struct Outcome {
     update: Duration,
 }
 
-fn train(name: &str, seed: u64, images: &(Images, Images), make: fn(&Net, u64) -> Step) -> Outcome {
+fn train(name: &str, seed: u64, images: &(Images, Images), make: Make) -> Outcome {
     let dev = Cpu::seed_from_u64(seed);
     dev.enable_cache();
     let mut net: Net = dev.build_module::<Layers, f32>();
@@ -213,8 +216,7 @@ fn dfdx_adam(net: &Net, steps: u64) -> Step {
     })
 }
 
-/// A contender, and how to make it for a network and a number of steps.
-const CONTENDERS: [(&str, fn(&Net, u64) -> Step); 3] = [
+const CONTENDERS: [(&str, Make); 3] = [
     ("AdaRem-S, cosine", adarem_s),
     ("dfdx Sgd, cosine by hand", dfdx_sgd),
     ("dfdx Adam, cosine by hand", dfdx_adam),
