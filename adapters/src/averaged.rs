@@ -1,9 +1,7 @@
 //! [`Averaged`]: an average of the weights, beside them.
 
 use adarem::error::{ensure, fraction};
-use adarem::{Engine, Invalid, Lane, Real, Rule, Setting, Slot, Tunable};
-
-use crate::name::{Name, Wraps};
+use adarem::{Engine, Invalid, Lane, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
 
 /// How weights are averaged.
 #[derive(Clone, Copy, Debug, PartialEq)]

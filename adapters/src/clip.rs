@@ -1,10 +1,9 @@
 //! Gradient clipping, by value and by norm.
 
 use adarem::error::positive;
-use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Scope, Setting, Slot, Tunable};
+use adarem::{Engine, Fold, Invalid, Lane, Name, Real, Rule, Scope, Setting, Slot, Tunable, Wraps};
 
 use crate::gradient::Gradient;
-use crate::name::{Name, Wraps};
 
 /// A rule that sees every gradient's coordinates cut to [-limit, limit].
 ///

@@ -1,8 +1,6 @@
 //! [`Guarded`]: what a step does about gradients that are not finite.
 
-use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Setting, Slot, Tunable};
-
-use crate::name::{Name, Wraps};
+use adarem::{Engine, Fold, Invalid, Lane, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
 
 /// What happens when any gradient of the group has a NaN or an infinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,6 @@ mod clip;
 mod gradient;
 mod guarded;
 mod lookahead;
-mod name;
 mod oscillation;
 mod probe;
 mod radius;

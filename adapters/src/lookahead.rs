@@ -1,9 +1,7 @@
 //! [`Lookahead`]: slow weights that follow the fast ones.
 
 use adarem::error::ensure;
-use adarem::{Engine, Invalid, Lane, Real, Rule, Setting, Slot, Tunable};
-
-use crate::name::{Name, Wraps};
+use adarem::{Engine, Invalid, Lane, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
 
 /// A rule that every few steps falls back towards where it was a few steps before.
 ///

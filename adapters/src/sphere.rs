@@ -2,10 +2,9 @@
 
 use adarem::error::positive;
 use adarem::projection::onto_sphere;
-use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Scope, Setting, Slot, Tunable};
+use adarem::{Engine, Fold, Invalid, Lane, Name, Real, Rule, Scope, Setting, Slot, Tunable, Wraps};
 
 use crate::gradient::Gradient;
-use crate::name::{Name, Wraps};
 
 /// In which units a rule on a sphere works.
 ///

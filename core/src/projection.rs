@@ -14,6 +14,7 @@
 
 use crate::error::{Invalid, ensure, positive};
 use crate::fold::{Fold, Scope};
+use crate::name::{Name, Wraps};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -38,6 +39,9 @@ use crate::tunable::{Setting, Tunable};
 /// # To implement it
 /// Write theta with passes that touch no state but the lengths and the region's own.
 pub trait Region: Sync {
+    /// What a rule is that is projected into it, as in `in_ball(adarem)`.
+    const NAME: &'static str;
+
     /// State vectors of parameter size that describe the region.
     const SLOTS: usize;
 
@@ -82,6 +86,7 @@ impl Default for Interval {
 }
 
 impl Region for Interval {
+    const NAME: &'static str = "in_box";
     const SLOTS: usize = 0;
 
     fn check(&self) -> Result<(), Invalid> {
@@ -178,6 +183,7 @@ impl Default for Ball {
 }
 
 impl Region for Ball {
+    const NAME: &'static str = "in_ball";
     const SLOTS: usize = 0;
 
     fn check(&self) -> Result<(), Invalid> {
@@ -277,6 +283,7 @@ impl Default for HalfSpace {
 }
 
 impl Region for HalfSpace {
+    const NAME: &'static str = "in_half_space";
     const SLOTS: usize = 1;
 
     fn slot(&self, _: usize) -> Slot {
@@ -373,6 +380,7 @@ impl Default for Simplex {
 }
 
 impl Region for Simplex {
+    const NAME: &'static str = "in_simplex";
     const SLOTS: usize = 0;
 
     fn check(&self) -> Result<(), Invalid> {
@@ -426,9 +434,13 @@ impl<R: Rule, F: Region> Projected<R, F> {
     pub const REGION: usize = R::SLOTS + R::MEASURED as usize;
 }
 
+impl<R: Rule, F: Region> Wraps for Projected<R, F> {
+    const WRAPPER: &'static str = F::NAME;
+    type Inner = R;
+}
+
 impl<R: Rule, F: Region> Rule for Projected<R, F> {
-    // Told apart from the rule itself by its slots, if by anything: a box adds nothing to a state.
-    const NAME: &'static str = R::NAME;
+    const NAME: &'static str = Name::<Self>::OF;
     const SLOTS: usize = Self::REGION + F::SLOTS;
     const CARRIED: usize = R::CARRIED;
 

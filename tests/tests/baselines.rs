@@ -1,10 +1,10 @@
 //! B1 to B5: rules that must coincide where their papers say so.
 
 use adarem::{
-    AdaBound, Adagrad, Adam, AmsGrad, Engine, Host, Lane, Nag, Padam, RmsProp, Rule, SgdM,
-    elementary::Power,
+    AdaBound, Adagrad, Adam, AmsGrad, Engine, Host, Lane, Nag, Optimizer, Padam, RmsProp, Rule,
+    SgdM, elementary::Power,
 };
-use adarem_conformance::{Alone, Random};
+use adarem_conformance::{Alone, Interpreter, Random, spicy};
 
 const STEPS: u64 = 60;
 const LANES: usize = 7;
@@ -262,6 +262,30 @@ fn powers_join_up_with_roots() {
         let (roots, any) = (Power::new(q, &mut none), Power::new(near, &mut none));
         for x in [1e-300f64, 1e-12, 0.3, 1.0, 7.0, 1e200] {
             assert!((roots.of(x) / any.of(x) - 1.0).abs() < 2e-12, "{x:e}^{q}");
+        }
+    }
+}
+
+#[test]
+fn a_power_through_a_plan_has_the_bits_of_the_host() {
+    let rule = Padam {
+        partial: 0.3,
+        ..Padam::default()
+    };
+    let numbers = spicy::<f32>();
+    let mut host = Alone::new(&rule, numbers.clone());
+    let (mut device, mut theta) = (Interpreter::<f32>::default(), numbers.clone());
+    let mut optimizer = Optimizer::new(rule, &mut device, &[numbers.len()]).expect("it is valid");
+    for t in 0..5 {
+        let grad: Vec<f32> = numbers.iter().rev().map(|x| x * 0.5f32.powi(t)).collect();
+        host.step(&rule, t as u64, &grad);
+        let stepped = optimizer.step(&mut device, &mut [&mut theta], &[&grad]);
+        stepped.expect("it cannot fail");
+        for (a, b) in host.theta.iter().zip(&theta) {
+            assert!(
+                a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+                "{a:e} {b:e}"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use adarem_conformance::Interpreter;
 use adarem_conformance::vectors::{
     Case, OnBackend, OnHost, Outcome, STILL_TO_COME, Stage, folders, read_folder, replay,
     replay_all,
@@ -57,9 +58,22 @@ fn cpu_f32_follows_every_trajectory() {
     replay_every_folder("cpu f32", &mut OnBackend(&mut Cpu::<f32>::new()));
 }
 
+/// The plans, walked op by op.
+#[test]
+fn plans_follow_every_trajectory() {
+    replay_every_folder(
+        "plans f64",
+        &mut OnBackend(&mut Interpreter::<f64>::default()),
+    );
+    replay_every_folder(
+        "plans f32",
+        &mut OnBackend(&mut Interpreter::<f32>::default()),
+    );
+}
+
 #[test]
 fn a_backend_replays_all_with_one_line() {
-    let agreed = replay_all(&mut Cpu::<f64>::with_threads(2));
+    let agreed = replay_all(&mut Interpreter::<f64>::default());
     assert!(agreed.is_ok_and(|agreed| agreed >= 27));
 }
 

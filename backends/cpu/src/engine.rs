@@ -281,6 +281,8 @@ struct Worker<'a, R, T> {
     left: [T; MAX_CARRIED],
     passes: usize,
     folds: usize,
+    /// How often the threads of a shared tensor have met to fold.
+    meetings: usize,
     /// Whether a fold over the group is awaited: what follows belongs to the next stage.
     waiting: bool,
 }
@@ -301,7 +303,7 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
             // All have read before one may write.
             stage.meeting.wait(stage.threads);
         }
-        let (passes, folds, waiting) = (0, 0, false);
+        let (passes, folds, meetings, waiting) = (0, 0, 0, false);
         Worker {
             stage,
             tensor,
@@ -312,6 +314,7 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
             left: found,
             passes,
             folds,
+            meetings,
             waiting,
         }
     }
@@ -367,12 +370,12 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
         let lanes =
             unsafe { self.lanes::<S>(slot, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
 
-        // Partial k of chunk c; the passes take turns with two sets.
+        // Partial k of chunk c; the passes that fold take turns with two sets.
         // SAFETY: `partials` holds two sets of MAX_FOLDS numbers for each chunk of the longest tensor.
         let place = |c: usize, k: usize| unsafe {
             self.stage
                 .partials
-                .add(((self.passes % 2) * MAX_FOLDS + k) * chunks + c)
+                .add(((self.meetings % 2) * MAX_FOLDS + k) * chunks + c)
         };
         let mut tensor = folds.map(|fold| Accumulators::new(fold.op));
         let mut next = from;
@@ -469,6 +472,7 @@ impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
             result
         };
         self.passes += 1;
+        self.meetings += usize::from(K > 0);
         self.folds += K;
         result
     }

@@ -136,7 +136,7 @@ impl Program {
         for index in 0..plan.passes().len() {
             let end = End::of(plan, index);
             folds = folds.max(end.folds.len());
-            let name = format!("{}_pass{index}", plan.name());
+            let name = format!("{}_pass{index}", identifier(plan.name()));
             let kernel = || Kernel::new(plan, dtype, &parameters, &handed, index, &end);
             let mut add = |kernel: Kernel<'_>, name: String, grid| {
                 text.push_str(&kernel.finish(&name));
@@ -236,6 +236,17 @@ impl End {
             folds,
             reaches_group,
         }
+    }
+}
+
+/// A rule's name as a name of PTX: a letter, then letters, digits and underscores.
+fn identifier(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let name: String = name.chars().map(allowed).collect();
+    if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        name
+    } else {
+        format!("rule_{name}")
     }
 }
 

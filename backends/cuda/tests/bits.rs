@@ -4,7 +4,7 @@
 mod beside;
 
 use adarem::rules::{EachRule, for_each};
-use adarem::{Element, Rule, Tunable};
+use adarem::{Element, Engine, Invalid, Rule, Sgd, Tunable};
 use adarem_cuda::ptx::Form;
 use adarem_cuda_softdriver::{Machine, Order};
 use beside::{Setting, differ};
@@ -63,4 +63,26 @@ fn with_the_ends_of_passes_in_launches_of_their_own() {
         form: Form::Split,
         ..Setting::of(&[4097, 0, 513])
     }));
+}
+
+#[derive(Clone)]
+struct OddlyNamed;
+
+impl Rule for OddlyNamed {
+    const NAME: &'static str = "2nd try (not-to-be-named) é";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, t: u64, engine: &mut E) {
+        Sgd::default().step(t, engine);
+    }
+}
+
+#[test]
+fn under_any_name_of_a_rule() {
+    agrees::<f32, _>(&OddlyNamed, &Setting::of(&[4097]));
 }

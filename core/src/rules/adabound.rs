@@ -31,7 +31,8 @@ use crate::tunable::{Setting, Tunable};
 /// they belong to: then they move in proportion to lr / base_lr. The authors' code always does the
 /// latter, from the lr that the optimizer was built with.
 ///
-/// *AdaBoundW* is this with `decoupled`, which multiplies the decay by lr; its code does not.
+/// *AdaBoundW* is this with `decoupled`. Here the decay is multiplied by lr, in its code it is not: divide
+/// its weight decay by lr for the same steps.
 ///
 /// Two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane. A gradient that was
 /// always 0 has the upper bound as its rate, and stands still. g^2 overflows beyond 1.8e19 in `f32`;

@@ -148,6 +148,9 @@ impl Reader {
         self.expect(".visible")?;
         self.expect(".entry")?;
         let name = self.next()?;
+        if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            return Err(self.refuse(format!("`{name}` is no name of a kernel")));
+        }
         let mut scope = Scope {
             registers: Vec::new(),
             by_name: HashMap::new(),

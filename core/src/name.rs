@@ -2,19 +2,33 @@
 
 use core::marker::PhantomData;
 
-use adarem::Rule;
+use crate::rule::Rule;
 
 /// The bytes of a name, at most.
 const MOST: usize = 96;
 
-/// What a wrapper is called, as in `lookahead`.
-pub(crate) trait Wraps {
+/// A rule around another: for the names of wrappers.
+///
+/// ```
+/// use adarem::{Name, Sgd, Wraps};
+///
+/// struct Twice<R>(R);
+/// impl<R: adarem::Rule> Wraps for Twice<R> {
+///     const WRAPPER: &'static str = "twice";
+///     type Inner = R;
+/// }
+/// assert_eq!(Name::<Twice<Sgd>>::OF, "twice(sgd)");
+/// ```
+pub trait Wraps {
+    /// What the wrapper is called, as in `lookahead`.
     const WRAPPER: &'static str;
+    /// The rule that it wraps.
     type Inner: Rule;
 }
 
-/// The name of a wrapper around a rule: `lookahead(adarem)`.
-pub(crate) struct Name<W>(PhantomData<W>);
+/// Holds the name of a wrapper around a rule: `lookahead(adarem)`.
+#[derive(Debug)]
+pub struct Name<W>(PhantomData<W>);
 
 impl<W: Wraps> Name<W> {
     const PARTS: [&'static [u8]; 4] =
@@ -49,8 +63,8 @@ impl<W: Wraps> Name<W> {
 
     const ALL: &'static [u8; MOST] = &Self::BYTES;
 
-    pub(crate) const OF: &'static str = match core::str::from_utf8(Self::ALL.split_at(Self::LEN).0)
-    {
+    /// The name. One of more than 96 bytes does not compile.
+    pub const OF: &'static str = match core::str::from_utf8(Self::ALL.split_at(Self::LEN).0) {
         Ok(name) => name,
         Err(_) => panic!("parts of UTF-8 make UTF-8"),
     };

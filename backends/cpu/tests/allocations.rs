@@ -1,0 +1,82 @@
+//! A step after the first allocates nothing, on one thread and on several, whatever the rule folds.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use adarem::rules::{EachRule, for_each};
+use adarem::{AdaRem, CHUNK, Optimizer, Rule, Scope, Tunable};
+use adarem_cpu::Cpu;
+
+/// Counts what the whole process allocates.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations of three steps after the first.
+fn allocations<R: Rule>(rule: R, threads: usize) -> usize {
+    let lengths = [0, 7, 40 * CHUNK, 300];
+    let mut cpu = Cpu::<f32>::with_threads(threads);
+    let mut optimizer = Optimizer::new(rule, &mut cpu, &lengths).unwrap();
+    let mut theta = lengths.map(|len| vec![0.5; len]);
+    let grad = lengths.map(|len| vec![0.1; len]);
+    let mut theta = theta.each_mut().map(Vec::as_mut_slice);
+    let grad = grad.each_ref().map(Vec::as_slice);
+    optimizer.step(&mut cpu, &mut theta, &grad).unwrap();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        optimizer.step(&mut cpu, &mut theta, &grad).unwrap();
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+struct Each;
+
+impl EachRule for Each {
+    fn rule<R: Tunable + Default>(&mut self) {
+        for threads in [1, 3] {
+            assert_eq!(
+                allocations(R::default(), threads),
+                0,
+                "{} on {threads} threads",
+                R::NAME
+            );
+        }
+    }
+}
+
+/// One test, so that no other thread of the process allocates meanwhile.
+#[test]
+fn steps_after_the_first_allocate_nothing() {
+    assert!(
+        ALLOCATIONS.load(Ordering::Relaxed) > 0,
+        "the counter counts"
+    );
+    for_each(&mut Each);
+    assert_eq!(
+        allocations(
+            AdaRem {
+                scope: Scope::Group,
+                ..AdaRem::default()
+            },
+            2
+        ),
+        0
+    );
+}
