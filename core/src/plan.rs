@@ -22,6 +22,7 @@ use core::fmt;
 
 use heapless::Vec;
 
+use crate::error::Number;
 use crate::fold::{Fold, FoldOp, Scope};
 use crate::real::{Element, Real};
 use crate::rule::{MAX_CARRIED, MAX_SLOTS};
@@ -56,7 +57,7 @@ impl Literal {
 
 impl fmt::Debug for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value().fmt(f)
+        Number(self.value()).fmt(f)
     }
 }
 

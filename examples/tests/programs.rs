@@ -87,6 +87,7 @@ fn bad_arguments_are_named_and_nothing_is_run() {
             "--batch 5000",
             "a batch must hold from 2 to all 1438 images, got 5000",
         ),
+        ("--backend abacus", "[possible values: cpu, vulkan, cuda]"),
         (
             "--hidden 0",
             "a hidden layer must hold at least one unit, got 0",

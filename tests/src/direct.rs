@@ -1,17 +1,17 @@
-//! A step computed directly: the rule's own code over the host's slices, without any plan. This is what
-//! every backend is compared with.
+//! A step computed directly: the rule's own code, lane after lane, without any plan. This is what every
+//! backend is compared with.
 
-use adarem::{
-    Accumulators, Element, Engine, Fold, Host, Lane, MAX_CARRIED, MAX_SLOTS, Real, Rule, Scope,
-};
+use core::ops::Range;
+
+use adarem::{Accumulators, CHUNK, Element, Engine, Fold, Lane, Real, Rule, Scope};
 
 use crate::state::State;
 
 /// Step `t` of `rule` over `state`.
 ///
-/// The host runs one tensor at a time, so a fold over the group is not known when the first tensor needs
-/// it. The step is therefore replayed from its beginning: each round knows the group's results of one more
-/// pass, until no pass asks for one that is unknown.
+/// A fold over the group is not known when the first tensor needs it. The step is therefore replayed from
+/// its beginning: each round knows the group's results of one more pass, until no pass asks for one that
+/// is unknown.
 pub(crate) fn step<T: Element, R: Rule>(rule: &R, t: u64, state: &mut State<T>) {
     let mut known = Vec::new();
     loop {
@@ -46,55 +46,52 @@ fn tensor<T: Element, R: Rule>(
     i: usize,
     known: &[Vec<T>],
 ) -> Option<(Vec<Fold>, Vec<T>)> {
-    let range = state.ranges()[i].clone();
-    let carried_at = i * R::CARRIED..(i + 1) * R::CARRIED;
-    // A host of any rule: it has all slots and carried scalars that a rule may have.
-    let mut slots: [Vec<T>; MAX_SLOTS] = core::array::from_fn(|k| match state.slots.get(k) {
-        Some(slot) => slot[range.clone()].to_vec(),
-        None => vec![T::zero(); range.len()],
-    });
-    let mut carried = [T::zero(); MAX_CARRIED];
-    carried[..R::CARRIED].copy_from_slice(&state.carried[carried_at.clone()]);
-
-    let views = slots.each_mut().map(Vec::as_mut_slice);
-    let mut replay = Replay {
-        host: Host::new(&mut state.theta[i], &state.grad[i], views, &mut carried)
-            .unwrap_or_else(|error| panic!("a state's lengths agree: {error}")),
+    let at = i * R::CARRIED..(i + 1) * R::CARRIED;
+    let mut direct = Direct {
+        range: state.ranges()[i].clone(),
+        theta: &mut state.theta[i],
+        grad: &state.grad[i],
+        slots: &mut state.slots,
+        found: state.carried[at.clone()].to_vec(),
+        carried: &mut state.carried[at],
         known: known.iter(),
         asked: None,
     };
-    rule.step(t, &mut replay);
-    let asked = replay.asked;
-
-    for (slot, new) in state.slots.iter_mut().zip(&slots) {
-        slot[range.clone()].copy_from_slice(new);
-    }
-    state.carried[carried_at].copy_from_slice(&carried[..R::CARRIED]);
-    asked
+    rule.step(t, &mut direct);
+    direct.asked
 }
 
-/// The host of one tensor, with the group's results of the earlier passes.
-struct Replay<'a, T> {
-    host: Host<'a, T, MAX_SLOTS, MAX_CARRIED>,
+/// The engine of one tensor: the plainest loop there is.
+struct Direct<'a, T> {
+    theta: &'a mut [T],
+    grad: &'a [T],
+    slots: &'a mut [Vec<T>],
+    /// Where this tensor's state lies in the slots.
+    range: Range<usize>,
+    carried: &'a mut [T],
+    /// The carried scalars as the step found them.
+    found: Vec<T>,
+    /// The group's results of the passes before.
     known: core::slice::Iter<'a, Vec<T>>,
     asked: Option<(Vec<Fold>, Vec<T>)>,
 }
 
-impl<T: Element> Engine for Replay<'_, T> {
+impl<T: Element> Engine for Direct<'_, T> {
     type Real = T;
-    const SLOTS: usize = MAX_SLOTS;
-    const CARRIED: usize = MAX_CARRIED;
+    // Any number compiles; what the rule did not announce is out of bounds.
+    const SLOTS: usize = usize::MAX;
+    const CARRIED: usize = usize::MAX;
 
     fn uniform(&mut self, x: f64) -> T {
-        self.host.uniform(x)
+        rounded(x)
     }
 
     fn carried_at(&mut self, k: usize) -> T {
-        self.host.carried_at(k)
+        self.found[k]
     }
 
     fn carry_at(&mut self, k: usize, x: T) {
-        self.host.carry_at(k, x);
+        self.carried[k] = x;
     }
 
     fn pass_at<const S: usize, const K: usize>(
@@ -103,7 +100,34 @@ impl<T: Element> Engine for Replay<'_, T> {
         folds: [Fold; K],
         f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
-        let mut results = self.host.pass_at(first, folds, f);
+        let mut contributions = [const { Vec::new() }; K];
+        for i in 0..self.theta.len() {
+            let at = self.range.start + i;
+            let lane = Lane {
+                theta: self.theta[i],
+                grad: self.grad[i],
+                slot: core::array::from_fn(|k| self.slots[first + k][at]),
+            };
+            let (lane, folded) = f(lane);
+            self.theta[i] = lane.theta;
+            for (k, x) in lane.slot.into_iter().enumerate() {
+                self.slots[first + k][at] = x;
+            }
+            for (list, x) in contributions.iter_mut().zip(folded) {
+                list.push(x);
+            }
+        }
+        self.fold(&folds, &contributions)
+            .try_into()
+            .unwrap_or([T::nan(); K])
+    }
+}
+
+impl<T: Element> Direct<'_, T> {
+    /// The results of a pass that folds these numbers of this tensor.
+    fn fold(&mut self, folds: &[Fold], contributions: &[Vec<T>]) -> Vec<T> {
+        let pairs = folds.iter().zip(contributions);
+        let mut results: Vec<T> = pairs.map(|(fold, xs)| tree(*fold, xs)).collect();
         if folds.iter().all(|fold| fold.scope == Scope::Tensor) {
             return results;
         }
@@ -117,11 +141,22 @@ impl<T: Element> Engine for Replay<'_, T> {
             }
             // Whatever comes after is thrown away.
             None => {
-                self.asked.get_or_insert((folds.to_vec(), results.to_vec()));
+                self.asked.get_or_insert((folds.to_vec(), results.clone()));
             }
         }
         results
     }
+}
+
+/// One tensor's fold, as the core's order has it.
+fn tree<T: Element>(fold: Fold, xs: &[T]) -> T {
+    let one = |xs: &[T]| {
+        let mut acc = Accumulators::new(fold.op);
+        xs.iter().for_each(|&x| acc.push(x));
+        acc.finish()
+    };
+    let partials: Vec<T> = xs.chunks(CHUNK).map(one).collect();
+    one(&partials)
 }
 
 /// The number that `x` is in a tensor of this type.

@@ -10,7 +10,7 @@ use crate::number::Random;
 use crate::report::{Outcome, Report, Verdict};
 use crate::state::{Difference, Door, Loaded, State};
 use crate::tolerance::{TABLE, Tolerance};
-use crate::{batches, checkpoints, contracts, folds, ops, programs, rules};
+use crate::{batches, checkpoints, contracts, folds, ops, policies, programs, rules};
 
 /// The kit, to be adjusted: for a device that needs a tolerance, or to see one check again.
 ///
@@ -82,7 +82,13 @@ impl Kit {
         folds::check(&mut run);
         batches::check(&mut run);
         rules::check(&mut run);
+        policies::check(&mut run);
         programs::check(&mut run);
+        #[cfg(feature = "vectors")]
+        run.check("reference vectors", |backend, _, _| {
+            crate::vectors::replay_all(backend)?;
+            Ok(())
+        });
         checkpoints::check(&mut run);
 
         let Run {
@@ -239,7 +245,7 @@ pub(crate) fn several_steps<B: Backend, R: Rule>(
     rule: &R,
     state: State<B::Elem>,
     steps: Range<u64>,
-    mut gradient: impl FnMut(u64) -> B::Elem,
+    gradient: &mut dyn FnMut(u64) -> B::Elem,
     note: &str,
 ) -> Result<(), Stop> {
     let mut want = state;

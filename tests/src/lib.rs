@@ -2,19 +2,16 @@
 //!
 //! One line in the tests of a backend, ours or a stranger's:
 //!
-//! ```
-//! use adarem_conformance::{Interpreter, conformance};
-//! # mod adarem_npu { pub fn open() -> adarem_conformance::Interpreter<f32> { Default::default() } }
-//!
-//! # if false {
-//! conformance("my npu", adarem_npu::open);
-//! # }
+//! ```no_run
+//! # type Npu = adarem_conformance::Interpreter<f32>;
+//! adarem_conformance::conformance("npu", || Npu::default());
 //! ```
 //!
 //! It compares every number that a step writes (parameters, state, carried scalars, and the gaps that must
 //! not be written) with the core's own host code: for every op on spicy and random bits, both folds at
 //! every length where their tree changes shape, batches of none to a thousand tensors, every rule of the
-//! library with every hyper-parameter changed, and random rules. It checks what a backend promises
+//! library with every hyper-parameter changed, wrappers, the policy for gradients that are not finite,
+//! reference vectors, and random rules. It checks what a backend promises
 //! besides numbers: errors by kind, refusals that change nothing, order, flush, and checkpoints that are
 //! resumed on another backend. NaN equals NaN; otherwise equal means the same bits, and whatever may
 //! differ is a line of [one table](TABLE).
@@ -39,6 +36,7 @@ mod folds;
 mod kit;
 mod number;
 mod ops;
+mod policies;
 pub mod programs;
 mod reference;
 mod report;
@@ -60,7 +58,7 @@ pub use tolerance::{TABLE, Tolerance};
 
 /// Proves the backend that `open` opens, and prints the report.
 ///
-/// ```
+/// ```no_run
 /// use adarem_conformance::{Interpreter, conformance};
 ///
 /// conformance("interpreter", Interpreter::<f32>::default);

@@ -94,6 +94,15 @@ impl<T: Element> State<T> {
         (all.sum::<usize>() + self.carried.len()) as u64
     }
 
+    /// Whether `after` has the parameters and the state vectors of `self`, bit for bit.
+    pub(crate) fn kept(&self, after: &State<T>) -> bool {
+        let numbers = |state: &State<T>| {
+            let lists = state.theta.iter().chain(&state.slots).flatten();
+            lists.map(|x| x.to_le()).collect::<Vec<u64>>()
+        };
+        numbers(self) == numbers(after)
+    }
+
     /// New gradients.
     pub(crate) fn draw_gradients(&mut self, mut number: impl FnMut() -> T) {
         let lanes = self.grad.iter_mut().flatten();

@@ -1,4 +1,4 @@
-//! The kit on the plainest backend.
+//! The kit on the backends that need nothing but the host.
 
 use adarem_conformance::{Interpreter, conformance};
 

@@ -138,8 +138,12 @@ pub enum LambdaSchedule {
 /// What carries the steps out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Device {
-    /// The host's threads and vector units.
+    /// The host, with its vector units.
     Cpu,
+    /// A Vulkan device, if built with the feature `vulkan`.
+    Vulkan,
+    /// An NVIDIA GPU, if built with the feature `cuda`.
+    Cuda,
 }
 
 impl Settings {
