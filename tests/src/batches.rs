@@ -23,7 +23,7 @@ pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
                 &apart,
                 state,
                 0..4,
-                |_| random.ordinary(),
+                &mut |_| random.ordinary(),
                 "AdaRem",
             )?;
             let together = AdaRemS {
@@ -38,7 +38,7 @@ pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
                 &together,
                 state,
                 0..4,
-                |_| random.ordinary(),
+                &mut |_| random.ordinary(),
                 "AdaRemS",
             )
         });

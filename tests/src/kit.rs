@@ -245,7 +245,7 @@ pub(crate) fn several_steps<B: Backend, R: Rule>(
     rule: &R,
     state: State<B::Elem>,
     steps: Range<u64>,
-    mut gradient: impl FnMut(u64) -> B::Elem,
+    gradient: &mut dyn FnMut(u64) -> B::Elem,
     note: &str,
 ) -> Result<(), Stop> {
     let mut want = state;

@@ -72,7 +72,7 @@ impl Bytes<'_> {
 
     fn maybe(&mut self) -> Option<u8> {
         let byte = self.next();
-        (byte % 4 != 0).then_some(byte / 4)
+        (!byte.is_multiple_of(4)).then_some(byte / 4)
     }
 
     /// A spicy number, or one whose upper bits are given.

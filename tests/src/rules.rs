@@ -1,86 +1,73 @@
-//! Checks of every rule of the library, and of wrappers around rules: by default, with each hyper-parameter changed, on ordinary and on
-//! spicy gradients, early and late.
+//! Checks of every rule of the library, and of wrappers around rules: by default, with each hyper-parameter
+//! changed, on ordinary and on spicy gradients, early and late.
 
 use core::fmt::Debug;
+use core::ops::Range;
 
 use adarem::rules::{EachRule, for_each};
 use adarem::{Backend, Setting, Tunable};
 
-use crate::kit::{Run, Stop, Tally, several_steps};
-use crate::number::Random;
+use crate::kit::{Run, several_steps};
 use crate::state::State;
-
-/// Lengths of the tensors that a rule is checked on: none of them round, one empty.
-const LENGTHS: [usize; 4] = [1, 0, 700, 4_500];
 
 pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
     for_each(run);
-    adarem_adapters::for_each(run);
+    adarem_adapters::for_each(&mut Wrappers(run));
 }
 
 impl<B: Backend> EachRule for Run<'_, B> {
     fn rule<R: Tunable + Default + Clone + PartialEq + Debug + Send + 'static>(&mut self) {
-        check_rule(self, &variations::<R>());
+        check_rule::<B, R>(self, format!("rule {}", R::NAME));
     }
 }
 
-/// Checks each of these rules, as one check under their name.
-pub(crate) fn check_rule<B: Backend, R: Tunable + Debug>(run: &mut Run<'_, B>, rules: &[R]) {
-    run.check(format!("rule {}", R::NAME), |backend, random, tally| {
-        rules
-            .iter()
-            .try_for_each(|rule| one(backend, random, tally, rule))
-    });
+/// Wrappers are named by their types: some keep the name of the rule that they wrap.
+struct Wrappers<'r, 'a, B: Backend>(&'r mut Run<'a, B>);
+
+impl<B: Backend> EachRule for Wrappers<'_, '_, B> {
+    fn rule<R: Tunable + Default + Clone + PartialEq + Debug + Send + 'static>(&mut self) {
+        let path = core::any::type_name::<R>();
+        let names = path.split_inclusive(['<', ' ', ',']);
+        let short = names.map(|name| name.rsplit("::").next().unwrap_or(name));
+        check_rule::<B, R>(self.0, format!("wrapper {}", short.collect::<String>()));
+    }
 }
 
-fn one<B: Backend, R: Tunable + Debug>(
-    backend: &mut B,
-    random: &mut Random,
-    tally: &mut Tally,
-    rule: &R,
-) -> Result<(), Stop> {
-    let note = format!("{rule:?}");
-    let state = State::start(rule, &LENGTHS, || random.ordinary());
-    several_steps(
-        backend,
-        tally,
-        rule,
-        state,
-        0..5,
-        |_| random.ordinary(),
-        &note,
-    )?;
+/// The gradients of a scenario.
+#[derive(Clone, Copy, Debug)]
+enum Gradients {
+    Ordinary,
+    /// Spicy ones in the third step; and then whatever the state has become.
+    SpicyOnce,
+}
 
-    // Late in training, where bias corrections have become 1.
-    let state = State::start(rule, &[50], || random.ordinary());
-    several_steps(
-        backend,
-        tally,
-        rule,
-        state,
-        999_999..1_000_002,
-        |_| random.ordinary(),
-        &note,
-    )?;
+/// What every rule goes through: tensors of lengths of which none is round and one is 0, late steps, where bias
+/// corrections have become 1, and spicy gradients.
+const SCENARIOS: [(&[usize], Range<u64>, Gradients); 3] = [
+    (&[1, 0, 700, 4_500], 0..5, Gradients::Ordinary),
+    (&[50], 999_999..1_000_002, Gradients::Ordinary),
+    (&[300, 1, 1, 5], 0..5, Gradients::SpicyOnce),
+];
 
-    // A spicy gradient in the third step, and then whatever the state has become.
-    let state = State::start(rule, &[300, 1, 1, 5], || random.ordinary());
-    let gradient = |t| {
-        if t == 2 {
-            random.any()
-        } else {
-            random.ordinary()
+/// Checks a rule and its variations, as one check.
+fn check_rule<B: Backend, R: Tunable + Default + PartialEq + Debug>(
+    run: &mut Run<'_, B>,
+    check: String,
+) {
+    run.check(check, |backend, random, tally| {
+        for rule in variations::<R>() {
+            for (lengths, steps, gradients) in SCENARIOS {
+                let state = State::start(&rule, lengths, || random.ordinary());
+                let mut gradient = |t| match gradients {
+                    Gradients::SpicyOnce if t == 2 => random.any(),
+                    _ => random.ordinary(),
+                };
+                let note = format!("{gradients:?} gradients, {rule:?}");
+                several_steps(backend, tally, &rule, state, steps, &mut gradient, &note)?;
+            }
         }
-    };
-    several_steps(
-        backend,
-        tally,
-        rule,
-        state,
-        0..5,
-        gradient,
-        &format!("spicy gradients, {note}"),
-    )
+        Ok(())
+    });
 }
 
 /// The rule by default, and with each hyper-parameter in turn changed to another valid value.
