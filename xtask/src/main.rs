@@ -1,5 +1,6 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
+mod instructions;
 mod packages;
 mod proof;
 mod test;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xshell::{Shell, cmd};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -23,22 +26,30 @@ enum Chore {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
+    Instructions {
+        /// Writes the table anew.
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let chore = Chore::parse();
-    let run = || -> xshell::Result<()> {
+    let run = || -> Result {
         let shell = Shell::new()?;
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
-            Chore::Test => test::run(&shell),
-            Chore::Proof => proof::run(&shell),
+            Chore::Test => test::run(&shell)?,
+            Chore::Proof => proof::run(&shell)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
             )
-            .run(),
+            .run()?,
+            Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
+        Ok(())
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
