@@ -1,8 +1,10 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
+mod embedded;
 mod packages;
 mod test;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,21 +22,26 @@ enum Chore {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Proves that no panic is reachable, builds for microcontrollers, and runs trainings and the C example on
+    /// an emulated one.
+    Embedded,
 }
 
 fn main() -> ExitCode {
     let chore = Chore::parse();
-    let run = || -> xshell::Result<()> {
+    let run = || -> Result<(), Box<dyn Error>> {
         let shell = Shell::new()?;
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
-            Chore::Test => test::run(&shell),
+            Chore::Test => test::run(&shell)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
             )
-            .run(),
+            .run()?,
+            Chore::Embedded => embedded::run(&shell)?,
         }
+        Ok(())
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
