@@ -9,7 +9,6 @@ use crate::pointers;
 use crate::schedule::Schedule;
 
 /// An optimizer, in memory that the caller gave to `adarem_create`.
-#[repr(C)]
 #[derive(Debug)]
 pub struct Optimizer {
     /// Tells an optimizer from other memory, and from one that was moved.

@@ -141,7 +141,7 @@ unsafe fn create<R: Tunable + Default + Clone + 'static, T: Element>(
     const { assert!(align_of::<Group<R, T>>() <= ALIGNMENT) };
     let places = Places::of::<R, T>(&rule, lengths)?;
     check(memory, "memory")?;
-    if memory.addr() % ALIGNMENT != 0 {
+    if !memory.addr().is_multiple_of(ALIGNMENT) {
         return Err(Failure::Misaligned("memory"));
     }
     if bytes < places.bytes {
