@@ -157,6 +157,27 @@ fn ctrl_c_leaves_a_checkpoint_that_ends_on_the_same_bits() {
 }
 
 #[test]
+fn range_test_finds_a_rate_and_draws_it() {
+    let folder = folder("range");
+    let words = "--optimizers sgd --steps 120 --from 1e-3 --to 10 --picture range.svg";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_range_test"));
+    let output = command
+        .args(words.split_whitespace())
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    let line = shown.lines().find(|line| line.starts_with("sgd ")).unwrap();
+    let rate: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((1e-3..10.0).contains(&rate), "{shown}");
+    assert!(
+        fs::read_to_string(folder.join("range.svg"))
+            .unwrap()
+            .contains("learning rate")
+    );
+}
+
+#[test]
 fn bare_metal_takes_the_echo_away() {
     let output = Command::new(env!("CARGO_BIN_EXE_bare_metal"))
         .output()

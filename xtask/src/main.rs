@@ -2,13 +2,15 @@
 
 mod embedded;
 mod packages;
+mod proof;
 mod test;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
 use xshell::{Shell, cmd};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -16,24 +18,27 @@ use xshell::{Shell, cmd};
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
+    /// Shows that no panic can be reached in the core, by linking a program that has no panic handler.
+    Proof,
     /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
     Bench {
         /// Options of the benchmark: `-- --help` lists them.
         #[arg(last = true)]
         options: Vec<String>,
     },
-    /// Proves that no panic is reachable, builds for microcontrollers, and runs trainings and the C example on
-    /// an emulated one.
+    /// Builds for machines without an operating system, and runs trainings and the C example on an emulated
+    /// Cortex-M.
     Embedded,
 }
 
 fn main() -> ExitCode {
     let chore = Chore::parse();
-    let run = || -> Result<(), Box<dyn Error>> {
+    let run = || -> Result {
         let shell = Shell::new()?;
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
             Chore::Test => test::run(&shell)?,
+            Chore::Proof => proof::run(&shell)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"

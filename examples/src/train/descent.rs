@@ -87,7 +87,7 @@ pub fn open(
             reason = "with all features, no device is missing"
         )]
         missing => bail!(
-            "this program was built without that backend; build it with `--features {}`",
+            "this program was built without that backend; build it with `--features adarem-examples/{}`",
             missing
                 .to_possible_value()
                 .expect("no device is hidden")

@@ -2,8 +2,8 @@
 
 use xshell::Shell;
 
-use super::Result;
 use super::toolchain::Toolchain;
+use crate::Result;
 
 pub(crate) fn run_on_cortex_m(_: &Shell, _: &Toolchain) -> Result {
     Ok(())

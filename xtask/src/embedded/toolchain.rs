@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Cmd, Shell, cmd};
 
-use super::proof::Level;
-use super::{CORTEX_M4F, Result, target_dir};
+use super::{CORTEX_M4F, target_dir};
+use crate::Result;
+use crate::proof::Level;
 
 /// A compiler that has `core` for a target.
 pub(crate) enum Toolchain {
