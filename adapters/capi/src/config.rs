@@ -6,7 +6,7 @@ use adarem::rules::EachRule;
 use adarem::{AdaRem, AdaRemS, AdamW, SgdM, Tunable};
 
 use crate::error::Failure;
-use crate::pointers::{self, list};
+use crate::pointers::{self, Word, list};
 
 /// Tensors of `float`.
 pub const DTYPE_F32: u32 = 4;
@@ -69,29 +69,23 @@ pub(crate) unsafe fn with_rule<W: WithRule>(
     name: *const c_char,
     with: W,
 ) -> Result<W::Out, Failure> {
-    pointers::check(name, "rule")?;
-    // SAFETY: a C string, as it is not null.
-    with_rule_where(|rule| unsafe { pointers::is(name, rule) }, with)
-}
-
-pub(crate) fn with_rule_where<W: WithRule>(
-    is: impl Fn(&str) -> bool,
-    with: W,
-) -> Result<W::Out, Failure> {
-    struct Find<I, W: WithRule> {
-        is: I,
+    struct Find<W: WithRule> {
+        name: *const c_char,
         with: W,
         out: Result<W::Out, Failure>,
     }
-    impl<I: Fn(&str) -> bool, W: WithRule> EachRule for Find<I, W> {
+    impl<W: WithRule> EachRule for Find<W> {
         fn rule<R: Tunable + Default + Clone + 'static>(&mut self) {
-            if (self.is)(R::NAME) {
+            // SAFETY: a C string, as it is not null.
+            if unsafe { pointers::is(self.name, R::NAME) } {
                 self.out = self.with.rule::<R>();
             }
         }
     }
-    let out = Err(Failure::UnknownRule);
-    let mut find = Find { is, with, out };
+    pointers::check(name, "rule")?;
+    // SAFETY: a C string, as it is not null.
+    let out = Err(Failure::UnknownRule(unsafe { Word::of(name) }));
+    let mut find = Find { name, with, out };
     for_each(&mut find);
     find.out
 }
@@ -132,7 +126,8 @@ pub(crate) unsafe fn setting_name<R: Tunable + Default>(
     name: *const c_char,
 ) -> Result<&'static str, Failure> {
     pointers::check(name, "name")?;
-    let mut found = Err(Failure::UnknownSetting(R::NAME));
+    // SAFETY: a C string, as it is not null.
+    let mut found = Err(Failure::UnknownSetting(R::NAME, unsafe { Word::of(name) }));
     R::default().settings(&mut |field, _| {
         // SAFETY: a C string, as it is not null.
         if unsafe { pointers::is(name, field) } {

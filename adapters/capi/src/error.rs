@@ -5,6 +5,8 @@ use core::fmt::{self, Write};
 
 use adarem::{ErrorKind, Invalid};
 
+use crate::pointers::Word;
+
 /// Bytes of an error's text, with the NUL at its end.
 pub const ERROR_TEXT: usize = 160;
 
@@ -70,15 +72,19 @@ pub(crate) enum Failure {
     NullTensor(&'static str, usize),
     MisalignedTensor(&'static str, usize),
     Overlap(&'static str, usize),
-    TooLong(&'static str),
+    /// The list, and its length.
+    TooMany(&'static str, usize),
+    /// The numbers of all tensors.
+    TooLong(usize),
     TooSmall {
         what: &'static str,
         needed: usize,
         given: usize,
     },
     NotAnOptimizer,
-    UnknownRule,
-    UnknownSetting(&'static str),
+    UnknownRule(Word),
+    /// The rule, and the name.
+    UnknownSetting(&'static str, Word),
     Dtype(u32),
     WrongDtype(&'static str),
     ScheduleKind(u32),
@@ -92,11 +98,11 @@ impl Failure {
             Failure::Null(_) | Failure::NullTensor(..) => Status::Null,
             Failure::Misaligned(_) | Failure::MisalignedTensor(..) => Status::Misaligned,
             Failure::Overlap(..) => Status::Overlap,
-            Failure::TooLong(_) => Status::TooLong,
+            Failure::TooMany(..) | Failure::TooLong(_) => Status::TooLong,
             Failure::TooSmall { .. } | Failure::Core(ErrorKind::OutOfMemory) => Status::TooSmall,
             Failure::NotAnOptimizer => Status::NotAnOptimizer,
-            Failure::UnknownRule => Status::UnknownRule,
-            Failure::UnknownSetting(_) => Status::UnknownSetting,
+            Failure::UnknownRule(_) => Status::UnknownRule,
+            Failure::UnknownSetting(..) => Status::UnknownSetting,
             Failure::Dtype(_)
             | Failure::ScheduleKind(_)
             | Failure::TooManySchedules(_)
@@ -131,7 +137,10 @@ impl fmt::Display for Failure {
             Failure::Overlap(what, i) => {
                 write!(f, "{what}[{i}] overlaps other memory of this call")
             }
-            Failure::TooLong(what) => write!(f, "{what} is too large for any memory"),
+            Failure::TooMany(what, count) => {
+                write!(f, "{what} must fit a memory, got {count} entries")
+            }
+            Failure::TooLong(sum) => write!(f, "lengths must fit a memory, got {sum} numbers"),
             Failure::TooSmall {
                 what,
                 needed,
@@ -140,15 +149,16 @@ impl fmt::Display for Failure {
             Failure::NotAnOptimizer => f.write_str(
                 "this is no optimizer of adarem_create, or its memory was moved or overwritten",
             ),
-            Failure::UnknownRule => {
-                f.write_str("there is no rule of this name: adarem_rule_name lists them")
-            }
-            Failure::UnknownSetting(rule) => {
+            Failure::UnknownRule(name) => {
                 write!(
                     f,
-                    "{rule} has no setting of this name: adarem_setting_name lists them"
+                    "there is no rule \"{name}\": adarem_rule_name lists them"
                 )
             }
+            Failure::UnknownSetting(rule, name) => write!(
+                f,
+                "{rule} has no setting \"{name}\": adarem_setting_name lists them"
+            ),
             Failure::Dtype(dtype) => write!(
                 f,
                 "dtype must be ADAREM_DTYPE_F32 or ADAREM_DTYPE_F64, got {dtype}"

@@ -49,8 +49,11 @@ struct Places {
 
 impl Places {
     fn of<R: Tunable, T: Element>(rule: &R, lengths: &[usize]) -> Result<Places, Failure> {
-        let too_long = Failure::TooLong("lengths");
-        if lengths.iter().any(|&len| len > most::<T>()) {
+        let sum = lengths
+            .iter()
+            .fold(0usize, |sum, &len| sum.saturating_add(len));
+        let too_long = Failure::TooLong(sum);
+        if sum > most::<T>() {
             return Err(too_long);
         }
         let elements = Lent::<T>::elements(rule, lengths).ok_or(too_long)?;
@@ -331,8 +334,8 @@ impl<R: Tunable + Default + Clone, T: Element> Door for Group<R, T> {
     unsafe fn get(&self, name: *const c_char) -> Result<f64, Failure> {
         // SAFETY: the caller's word.
         let name = unsafe { setting_name(self.core.rule(), name) }?;
-        let value = self.core.rule().get(name);
-        value.ok_or(Failure::UnknownSetting(R::NAME))
+        // Never absent: it is the rule's own word.
+        Ok(self.core.rule().get(name).unwrap_or(f64::NAN))
     }
 
     unsafe fn schedule(

@@ -1,6 +1,7 @@
 //! What can be seen of a pointer before it is used: whether it is null, misaligned, or overlaps another.
 
 use core::ffi::c_char;
+use core::fmt;
 use core::mem;
 use core::ops::Range;
 
@@ -31,7 +32,7 @@ pub(crate) unsafe fn list<'a, T>(
     }
     check(pointer, what)?;
     if count > most::<T>() {
-        return Err(Failure::TooLong(what));
+        return Err(Failure::TooMany(what, count));
     }
     // SAFETY: it is neither null nor misaligned, so it points to `count` values; they fit any memory.
     Ok(unsafe { core::slice::from_raw_parts(pointer, count) })
@@ -52,6 +53,35 @@ pub(crate) unsafe fn is(string: *const c_char, text: &str) -> bool {
         .enumerate()
         // SAFETY: as all bytes before were equal and not NUL, the string goes on.
         .all(|(i, byte)| unsafe { *string.add(i) } as u8 == byte)
+}
+
+/// The beginning of a C string, for an error's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Word {
+    bytes: [u8; 32],
+}
+
+impl Word {
+    /// # Safety
+    /// `string` points to bytes of which one is NUL.
+    pub(crate) unsafe fn of(string: *const c_char) -> Word {
+        let mut word = Word::default();
+        for (i, byte) in word.bytes.iter_mut().enumerate() {
+            // SAFETY: no byte before was NUL, so the string goes on.
+            *byte = unsafe { *string.add(i) } as u8;
+            if *byte == 0 {
+                break;
+            }
+        }
+        word
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = self.bytes.iter().take_while(|byte| **byte != 0);
+        bytes.try_for_each(|byte| byte.escape_ascii().fmt(f))
+    }
 }
 
 /// The addresses of `count` values.
