@@ -8,9 +8,10 @@ mod test;
 use std::process::ExitCode;
 
 use clap::Parser;
+use proof::Level;
 use xshell::{Shell, cmd};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -18,7 +19,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
-    /// Shows that no panic can be reached in the core, by linking a program that has no panic handler.
+    /// Shows that no panic can be reached in the core, nor through a function of C, at any optimization, by
+    /// linking what has no panic handler.
     Proof,
     /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
     Bench {
@@ -31,14 +33,20 @@ enum Chore {
     Embedded,
 }
 
+/// A shell in the root of the repository.
+fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    Ok(shell)
+}
+
 fn main() -> ExitCode {
     let chore = Chore::parse();
     let run = || -> Result {
-        let shell = Shell::new()?;
-        shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let shell = shell()?;
         match chore {
             Chore::Test => test::run(&shell)?,
-            Chore::Proof => proof::run(&shell)?,
+            Chore::Proof => proof::run(&Level::ALL)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"

@@ -1,8 +1,12 @@
-//! `cargo xtask proof`: no panic can be reached in the core, shown by the linker.
+//! `cargo xtask proof`: no panic can be reached in the core, nor through a function of C, shown by the linker.
 //!
-//! The program in `embedded/proof` links only if none survives optimization; with one planted it must not.
+//! The program in `embedded/proof` and the library in `adapters/capi/library` link only if none survives
+//! optimization: their panic handlers call a function that does not exist. With one planted they must not.
 
 use std::fmt;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::thread;
 
 use xshell::{Shell, cmd};
 
@@ -19,7 +23,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const ALL: [Level; 5] = [Level::One, Level::Two, Level::Three, Level::S, Level::Z];
+    pub(crate) const ALL: [Level; 5] = [Level::One, Level::Two, Level::Three, Level::S, Level::Z];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -43,43 +47,110 @@ impl fmt::Display for Level {
     }
 }
 
-pub(crate) fn run(shell: &Shell) -> Result {
-    for level in Level::ALL {
-        if !links(shell, level, "")? {
-            return Err(format!("a panic is reachable at {level}").into());
+/// Proves the core at `levels`, and the library for C as it is built for speed and for size; several at a time.
+pub(crate) fn run(levels: &[Level]) -> Result {
+    let core = levels.iter().map(|&level| Proof::of_core(level));
+    let library = ["release", "small"].map(Proof::of_library);
+    let planted = [
+        Proof::of_core(Level::Three).planted(),
+        Proof::of_library("small").planted(),
+    ];
+    let proofs = Mutex::new(core.chain(library).chain(planted));
+    let work = || -> Result {
+        let shell = crate::shell()?;
+        loop {
+            let next = proofs.lock().map_err(|error| error.to_string())?.next();
+            match next {
+                Some(proof) => proof.hold(&shell)?,
+                None => return Ok(()),
+            }
         }
-        println!("no panic is reachable at {level}");
-    }
-    if links(shell, Level::Three, "planted")? {
-        return Err("a planted panic was not seen".into());
-    }
-    println!("a planted panic is seen");
-    Ok(())
+    };
+    thread::scope(|scope| {
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let mut ended = workers.into_iter().map(|worker| worker.join());
+        ended.try_for_each(|end| end.unwrap_or_else(|_| Err("a proof panicked".into())))
+    })
 }
 
-/// Whether the program links. Where it does not, for another reason than a panic, the error says so.
-fn links(shell: &Shell, level: Level, features: &str) -> Result<bool> {
-    let profile = level.profile();
-    let output = cmd!(
-        shell,
-        "cargo build --quiet --manifest-path embedded/Cargo.toml --package adarem-panic-proof
-         --profile {profile} --features={features} --target-dir target/proof"
-    )
-    .env("RUSTFLAGS", "--cfg panic_proof")
-    .env_remove("CARGO_ENCODED_RUSTFLAGS")
-    .quiet()
-    .ignore_status()
-    .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let undefined = ["undefined symbol: ", "undefined reference to `"];
-    if output.status.success() {
-        Ok(true)
-    } else if undefined
-        .iter()
-        .any(|undefined| said.contains(&format!("{undefined}a_panic_is_reachable")))
-    {
-        Ok(false)
-    } else {
-        Err(said.into())
+/// Something that links only if no panic is reachable.
+struct Proof {
+    what: String,
+    manifest: &'static str,
+    profile: String,
+    features: &'static str,
+}
+
+impl Proof {
+    fn of_core(level: Level) -> Proof {
+        Proof {
+            what: format!("the core, {level}"),
+            manifest: "embedded/proof/Cargo.toml",
+            profile: level.profile(),
+            features: "",
+        }
+    }
+
+    fn of_library(profile: &str) -> Proof {
+        Proof {
+            what: format!("the library for C, {profile}"),
+            manifest: "adapters/capi/library/Cargo.toml",
+            profile: profile.to_string(),
+            features: "every-rule,f64",
+        }
+    }
+
+    /// The same with a panic in it, and little else.
+    fn planted(self) -> Proof {
+        Proof {
+            features: PLANTED,
+            ..self
+        }
+    }
+
+    fn hold(&self, shell: &Shell) -> Result {
+        let Proof { what, features, .. } = self;
+        match (self.links(shell)?, *features == PLANTED) {
+            (true, false) => println!("{what}: no panic is reachable"),
+            (false, true) => println!("{what}: a planted panic is seen"),
+            (false, false) => return Err(format!("{what}: a panic is reachable").into()),
+            (true, true) => return Err(format!("{what}: a planted panic was not seen").into()),
+        }
+        Ok(())
+    }
+
+    /// Whether it links. An error tells another reason than a panic.
+    fn links(&self, shell: &Shell) -> Result<bool> {
+        let Proof {
+            manifest,
+            profile,
+            features,
+            ..
+        } = self;
+        let output = cmd!(
+            shell,
+            "cargo build --quiet --manifest-path {manifest} --profile {profile}
+             --no-default-features --features={features} --target-dir target/proof"
+        )
+        .env("RUSTFLAGS", "--cfg panic_proof")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .quiet()
+        .ignore_status()
+        .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        // In the words of LLVM's linker and of GNU's.
+        let undefined = ["undefined symbol: ", "undefined reference to `"]
+            .map(|words| format!("{words}a_panic_is_reachable"));
+        if output.status.success() {
+            Ok(true)
+        } else if undefined.iter().any(|words| said.contains(words)) {
+            Ok(false)
+        } else {
+            Err(said.into())
+        }
     }
 }
+
+/// The feature that plants a panic.
+const PLANTED: &str = "planted";

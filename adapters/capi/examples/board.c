@@ -9,10 +9,17 @@ extern uint32_t stack_top[], data_start[], data_end[], data_kept[], bss_start[],
 void reset(void);
 static void fault(void);
 
-/* What the processor reads first: the stack, and where to begin. */
-__attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
-    (void (*)(void))stack_top, reset, fault, fault, fault, fault, fault,
+/* What the processor reads first: the stack, where to begin, and where to go when something fails. */
+static const struct {
+    uint32_t *stack;
+    void (*reset)(void);
+    void (*exceptions[14])(void);
+} vectors __attribute__((section(".vectors"), used)) = {
+    stack_top, reset, {fault, fault, fault, fault, fault},
 };
+
+/* What the host is asked for, by the numbers of Arm's specification. */
+enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_EXIT = 0x18 };
 
 static int semihost(int operation, const void *argument)
 {
@@ -24,9 +31,9 @@ static int semihost(int operation, const void *argument)
 
 static void leave(int failed)
 {
-    /* SYS_EXIT: ADP_Stopped_ApplicationExit, or ADP_Stopped_RunTimeErrorUnknown. */
+    /* ADP_Stopped_RunTimeErrorUnknown, or ADP_Stopped_ApplicationExit. */
     for (;;) {
-        semihost(0x18, (const void *)(uintptr_t)(failed ? 0x20023 : 0x20026));
+        semihost(SYS_EXIT, (const void *)(uintptr_t)(failed ? 0x20023 : 0x20026));
     }
 }
 
@@ -35,16 +42,33 @@ static void fault(void)
     leave(1);
 }
 
+/* The host's standard output, once `reset` has opened it. */
+static int output;
+
+static void write_out(const char *text, uintptr_t length)
+{
+    const uintptr_t arguments[3] = {(uintptr_t)output, (uintptr_t)text, length};
+
+    semihost(SYS_WRITE, arguments);
+}
+
 static void say(const char *line)
 {
-    semihost(0x04, line);
-    semihost(0x04, "\n");
+    uintptr_t length = 0;
+
+    while (line[length] != '\0') {
+        length++;
+    }
+    write_out(line, length);
+    write_out("\n", 1);
 }
 
 void reset(void)
 {
     uint32_t *to;
     const uint32_t *from = data_kept;
+    static const char terminal[] = ":tt";
+    const uintptr_t to_write[3] = {(uintptr_t)terminal, 4, sizeof terminal - 1};
 
     for (to = data_start; to < data_end; to++) {
         *to = *from++;
@@ -55,5 +79,6 @@ void reset(void)
     /* CPACR: the floating-point unit is off after a reset. */
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20;
     __asm__ volatile("dsb\n\tisb" ::: "memory");
+    output = semihost(SYS_OPEN, to_write);
     leave(fit(say));
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Cmd, Shell, cmd};
 
-use super::{CORTEX_M4F, target_dir};
+use super::{Board, target_dir};
 use crate::Result;
 use crate::proof::Level;
 
@@ -21,23 +21,27 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    pub(crate) fn of(shell: &Shell, target: &str) -> Result<Toolchain> {
-        let installed = cmd!(shell, "rustup target list --installed").quiet().read();
-        let has = installed.is_ok_and(|targets| targets.lines().any(|line| line == target));
-        if has
-            || cmd!(shell, "timeout 60 rustup target add {target}")
+    /// Asks rustup for the targets that are not installed.
+    pub(crate) fn ask_rustup(shell: &Shell, targets: &[&str]) {
+        let missing = targets.iter().filter(|target| !installed(shell, target));
+        let missing: Vec<_> = missing.collect();
+        if !missing.is_empty() {
+            // Where it cannot bring them, `of` finds another way or says what is missing.
+            let _ = cmd!(shell, "timeout 60 rustup target add {missing...}")
                 .quiet()
                 .ignore_stdout()
                 .ignore_stderr()
-                .run()
-                .is_ok()
-        {
+                .run();
+        }
+    }
+
+    /// The compiler for a target.
+    pub(crate) fn of(shell: &Shell, target: &str) -> Result<Toolchain> {
+        if installed(shell, target) {
             return Ok(Toolchain::Rustup);
         }
         let root = unpack(shell).map_err(|error| {
-            format!(
-                "{target}: rustup could not add it, and Debian's rustc-web not be unpacked: {error}"
-            )
+            format!("rustup has it not, and Debian's rustc-web could not be unpacked: {error}")
         })?;
         let toolchain = Toolchain::Debian(root);
         toolchain.build_core(shell, target)?;
@@ -65,22 +69,25 @@ impl Toolchain {
     pub(crate) fn program(
         &self,
         shell: &Shell,
+        board: &Board,
         level: Level,
         name: &str,
         features: &str,
     ) -> Result<PathBuf> {
         let (folder, profile) = (target_dir(shell, "cortex-m"), level.profile());
-        let linker = cmd!(shell, "rustc --print sysroot").quiet().read()?;
-        let linker = Path::new(&linker).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
+        let target = board.target;
+        let libraries = cmd!(shell, "rustc --print target-libdir").quiet().read()?;
+        let linker = Path::new(&libraries).with_file_name("bin").join("rust-lld");
         let cargo = cmd!(
             shell,
             "cargo build --quiet --manifest-path embedded/cortex-m/Cargo.toml --profile {profile} --bin {name}
-             --features={features} --target {CORTEX_M4F} --target-dir {folder}"
+             --features={features} --target {target} --target-dir {folder}"
         );
+        let variable = format!("CARGO_TARGET_{target}_LINKER").replace('-', "_");
         self.with(cargo)
-            .env("CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER", linker)
+            .env(variable.to_uppercase(), linker)
             .run()?;
-        Ok(folder.join(CORTEX_M4F).join(profile).join(name))
+        Ok(folder.join(target).join(profile).join(name))
     }
 
     /// Lets cargo use this compiler.
@@ -129,6 +136,12 @@ impl Toolchain {
         }
         Ok(())
     }
+}
+
+/// Whether rustup has it.
+fn installed(shell: &Shell, target: &str) -> bool {
+    let installed = cmd!(shell, "rustup target list --installed").quiet().read();
+    installed.is_ok_and(|targets| targets.lines().any(|line| line == target))
 }
 
 /// Downloads and unpacks Debian's compiler below `target/`; where it lies.
