@@ -1,5 +1,5 @@
 // Every rule of the library on two tensors of double, from C++17: memory that frees itself, errors as
-// exceptions. Prints for each rule the loss after the last step, exactly.
+// exceptions. Prints for each rule the loss after the last step, with all its digits.
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -87,7 +87,7 @@ int main()
     try {
         char rule[64];
         for (std::size_t i = 0; adarem_rule_name(i, rule, sizeof rule); i++) {
-            std::printf("%s %a\n", rule, train(rule));
+            std::printf("%s %.17g\n", rule, train(rule));
         }
         train("adarm");
     } catch (const std::exception &error) {
