@@ -3,9 +3,9 @@
 //! Where `make` or `cmake` is missing a test says so and passes; with `ADAREM_REQUIRE_C=1` it fails.
 #![cfg(target_os = "linux")]
 
-use std::{env, fs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use adarem::rules::{EachRule, for_each};
 use adarem::{AdaRem, Host, Lent, Optimizer, Rule, SgdM, Tunable};
@@ -108,12 +108,12 @@ fn fit_in_rust() -> String {
             let power = [x, x * x, x * x * x];
             let wanted = power[2] - 2.0 * x + 0.5;
             let mut error = bias - wanted;
-            for k in 0..3 {
-                error += weights[k] * power[k];
+            for (weight, power) in weights.iter().zip(power) {
+                error += weight * power;
             }
             sum += 0.5 * error * error / f32::from(POINTS);
-            for k in 0..3 {
-                grad.0[k] += error * power[k] / f32::from(POINTS);
+            for (grad, power) in grad.0.iter_mut().zip(power) {
+                *grad += error * power / f32::from(POINTS);
             }
             grad.1 += error / f32::from(POINTS);
         }

@@ -483,55 +483,35 @@ fn a_schedule_sets_its_setting_in_each_step() {
 fn every_kind_of_schedule_is_that_of_the_adapters() {
     use adarem_adapters::schedule::{self as adapters, Schedule as _};
     let (from, to, steps, factor) = (0.5, 0.125, 4, 0.5);
-    let expected: [(u32, Box<dyn Fn(u64) -> f64>); 7] = [
-        (SCHEDULE_CONSTANT, Box::new(move |_| from)),
-        (
-            SCHEDULE_LINEAR,
-            Box::new(move |t| adapters::Linear { from, to, steps }.at(t)),
-        ),
-        (
-            SCHEDULE_COSINE,
-            Box::new(move |t| adapters::Cosine { from, to, steps }.at(t)),
-        ),
-        (
-            SCHEDULE_POLYNOMIAL,
-            Box::new(move |t| {
-                adapters::Polynomial {
-                    from,
-                    to,
-                    steps,
-                    power: factor,
-                }
-                .at(t)
-            }),
-        ),
-        (
-            SCHEDULE_EXPONENTIAL,
-            Box::new(move |t| {
-                adapters::Exponential {
-                    start: from,
-                    factor,
-                }
-                .at(t)
-            }),
-        ),
-        (
-            SCHEDULE_STEPS,
-            Box::new(move |t| {
-                adapters::StepDecay {
-                    start: from,
-                    factor,
-                    every: steps,
-                }
-                .at(t)
-            }),
-        ),
-        (
-            SCHEDULE_INVERSE_SQRT,
-            Box::new(move |t| adapters::InverseSqrt { start: from }.at(t)),
-        ),
-    ];
-    for (kind, expected) in expected {
+    let linear = adapters::Linear { from, to, steps };
+    let cosine = adapters::Cosine { from, to, steps };
+    let polynomial = adapters::Polynomial {
+        from,
+        to,
+        steps,
+        power: factor,
+    };
+    let exponential = adapters::Exponential {
+        start: from,
+        factor,
+    };
+    let falls = adapters::StepDecay {
+        start: from,
+        factor,
+        every: steps,
+    };
+    let inverse_sqrt = adapters::InverseSqrt { start: from };
+    let expected = |kind, t| match kind {
+        SCHEDULE_CONSTANT => from,
+        SCHEDULE_LINEAR => linear.at(t),
+        SCHEDULE_COSINE => cosine.at(t),
+        SCHEDULE_POLYNOMIAL => polynomial.at(t),
+        SCHEDULE_EXPONENTIAL => exponential.at(t),
+        SCHEDULE_STEPS => falls.at(t),
+        SCHEDULE_INVERSE_SQRT => inverse_sqrt.at(t),
+        _ => unreachable!("the kinds below"),
+    };
+    for kind in SCHEDULE_CONSTANT..=SCHEDULE_INVERSE_SQRT {
         let mut owned = Owned::new("sgd", &[1]);
         let schedule = Schedule {
             kind,
@@ -550,7 +530,7 @@ fn every_kind_of_schedule_is_that_of_the_adapters() {
                 unsafe { adarem_get(owned.optimizer, c"lr".as_ptr(), &mut lr, null_mut()) };
             assert_eq!(
                 (status, lr),
-                (Status::Ok, expected(t)),
+                (Status::Ok, expected(kind, t)),
                 "kind {kind}, step {t}"
             );
         }
