@@ -127,6 +127,7 @@ impl Toolchain {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", "-Cembed-bitcode=yes")
             .run()?;
+        shell.create_dir(&libraries)?;
         for library in shell.read_dir(folder.join(target).join("release/deps"))? {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
             let wanted = name.starts_with("libcore-") || name.starts_with("libcompiler_builtins-");
