@@ -1,6 +1,7 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
 mod embedded;
+mod instructions;
 mod packages;
 mod proof;
 mod test;
@@ -31,6 +32,12 @@ enum Chore {
     /// Builds for machines without an operating system, and runs trainings and the C example on an emulated
     /// Cortex-M.
     Embedded,
+    /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
+    Instructions {
+        /// Writes the table anew.
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 /// A shell in the root of the repository.
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
             )
             .run()?,
             Chore::Embedded => embedded::run(&shell)?,
+            Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
         Ok(())
     };
