@@ -125,10 +125,9 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             return Err(wrong("grad", grad.len()));
         }
         let mut slot = expected;
-        each::<S>(|k| {
-            if slots[k].len() != expected {
-                slot = slots[k].len();
-            }
+        each::<S>(|k| match slots.get(k) {
+            Some(other) if other.len() != expected => slot = other.len(),
+            _ => {}
         });
         if slot != expected {
             return Err(wrong("slot", slot));
@@ -207,7 +206,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         let mut largest = [T::zero(); K];
         // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
         let mut unequal = self.grad.len() != len;
-        each::<S>(|k| unequal |= self.slots[k].len() != len);
+        each::<S>(|k| unequal |= self.slots.get(k).is_none_or(|slot| slot.len() != len));
         if unequal {
             return largest;
         }
@@ -220,15 +219,25 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 grad,
                 slot: [T::zero(); S],
             };
-            each::<S>(|k| lane.slot[k] = self.slots[k].get(i).copied().unwrap_or(T::zero()));
+            each::<S>(|k| {
+                let slot = self.slots.get(k).and_then(|slot| slot.get(i));
+                if let (Some(x), Some(y)) = (lane.slot.get_mut(k), slot) {
+                    *x = *y;
+                }
+            });
             let (lane, folded) = f(lane);
             *theta = lane.theta;
             each::<S>(|k| {
-                if let Some(x) = self.slots[k].get_mut(i) {
-                    *x = lane.slot[k];
+                let slot = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
+                if let (Some(x), Some(y)) = (slot, lane.slot.get(k)) {
+                    *x = *y;
                 }
             });
-            each::<K>(|k| largest[k] = FoldOp::MaxAbs.step(largest[k], folded[k]));
+            each::<K>(|k| {
+                if let (Some(largest), Some(x)) = (largest.get_mut(k), folded.get(k)) {
+                    *largest = FoldOp::MaxAbs.step(*largest, *x);
+                }
+            });
         }
         largest
     }
@@ -471,7 +480,8 @@ fn only_maxima(folds: &[Fold]) -> bool {
 /// Calls `f` with 0, 1, .., `N` - 1.
 ///
 /// The test stands at the end, because a compiler that optimizes for size sees only then that a loop runs
-/// once, and most rules have one slot and one fold.
+/// once, and most rules have one slot and one fold. `f` must not index: it may be compiled as a function of
+/// its own, where nothing is known of `k`.
 #[inline(always)]
 fn each<const N: usize>(mut f: impl FnMut(usize)) {
     if N == 0 {
@@ -557,12 +567,15 @@ impl<T: Element, const S: usize> Row<T, S> {
     ) -> (Self, [[T; ROW]; K]) {
         let mut out = [[T::zero(); ROW]; K];
         for l in 0..ROW {
-            let slot = array::from_fn(|k| self.slot[k][l]);
-            let (lane, folded) = f(Lane {
+            let mut lane = Lane {
                 theta: self.theta[l],
                 grad: self.grad[l],
-                slot,
-            });
+                slot: [T::zero(); S],
+            };
+            for k in 0..S {
+                lane.slot[k] = self.slot[k][l];
+            }
+            let (lane, folded) = f(lane);
             self.theta[l] = lane.theta;
             for k in 0..S {
                 self.slot[k][l] = lane.slot[k];

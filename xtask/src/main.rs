@@ -1,5 +1,6 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
+mod embedded;
 mod instructions;
 mod packages;
 mod proof;
@@ -8,9 +9,10 @@ mod test;
 use std::process::ExitCode;
 
 use clap::Parser;
+use proof::Level;
 use xshell::{Shell, cmd};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -18,7 +20,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
-    /// Shows that no panic can be reached in the core, by linking a program that has no panic handler.
+    /// Shows that no panic can be reached in the core, nor through a function of C, at any optimization, by
+    /// linking what has no panic handler.
     Proof,
     /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
     Bench {
@@ -26,6 +29,9 @@ enum Chore {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Builds for machines without an operating system, and runs trainings and the C example on an emulated
+    /// Cortex-M.
+    Embedded,
     /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
     Instructions {
         /// Writes the table anew.
@@ -34,19 +40,26 @@ enum Chore {
     },
 }
 
+/// A shell in the root of the repository.
+fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    Ok(shell)
+}
+
 fn main() -> ExitCode {
     let chore = Chore::parse();
     let run = || -> Result {
-        let shell = Shell::new()?;
-        shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let shell = shell()?;
         match chore {
             Chore::Test => test::run(&shell)?,
-            Chore::Proof => proof::run(&shell)?,
+            Chore::Proof => proof::run(&Level::ALL)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
             )
             .run()?,
+            Chore::Embedded => embedded::run(&shell)?,
             Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
         Ok(())

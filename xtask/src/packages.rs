@@ -3,7 +3,7 @@
 use xshell::{Shell, cmd};
 
 /// Debian packages, each with a file that tells whether it is there.
-const PACKAGES: [(&str, &str); 5] = [
+const PACKAGES: [(&str, &str); 7] = [
     ("libvulkan1", "/usr/lib/x86_64-linux-gnu/libvulkan.so.1"),
     (
         "mesa-vulkan-drivers",
@@ -15,6 +15,8 @@ const PACKAGES: [(&str, &str); 5] = [
     ),
     ("spirv-tools", "/usr/bin/spirv-val"),
     ("qemu-system-arm", "/usr/bin/qemu-system-arm"),
+    ("gcc-arm-none-eabi", "/usr/bin/arm-none-eabi-gcc"),
+    ("cmake", "/usr/bin/cmake"),
 ];
 
 /// NVIDIA's assembler, as packages of the Python index: a folder below `target/ptxas`, and what goes there.

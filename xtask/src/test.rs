@@ -2,9 +2,12 @@
 
 use xshell::{Shell, cmd};
 
-pub(crate) fn run(shell: &Shell) -> xshell::Result<()> {
-    crate::packages::install(shell)?;
-    crate::packages::install_assemblers(shell)?;
+use crate::proof::Level;
+use crate::{Result, embedded, packages, proof};
+
+pub(crate) fn run(shell: &Shell) -> Result {
+    packages::install(shell)?;
+    packages::install_assemblers(shell)?;
     cmd!(shell, "cargo fmt --all --check").run()?;
     cmd!(
         shell,
@@ -16,5 +19,7 @@ pub(crate) fn run(shell: &Shell) -> xshell::Result<()> {
         let _strict = shell.push_env("RUSTDOCFLAGS", "--deny warnings");
         cmd!(shell, "cargo doc --quiet --workspace --no-deps").run()?;
     }
-    Ok(())
+    // At the levels of firmware and of releases; `cargo xtask proof` holds it at all.
+    proof::run(&[Level::Z, Level::Three])?;
+    embedded::run(shell)
 }

@@ -236,11 +236,13 @@ impl<R: Real, const S: usize> Window<R, S> {
     #[inline(always)]
     fn new<E: Engine<Real = R>>(first: usize, beta1: f64, t: u64, e: &mut E) -> Self {
         let length = S.saturating_sub(first).max(1);
-        let at = |t: u64| first + (t % length as u64) as usize;
+        // Checked, though never 0: a panic that the compiler does not see through would be one.
+        let at = |t: u64| first + t.checked_rem(length as u64).unwrap_or(0) as usize;
         let now = at(t);
         let sum: f64 = (0..length).map(|age| libm::pow(beta1, age as f64)).sum();
         let weights = core::array::from_fn(|k| {
-            let age = (now + length).saturating_sub(k) % length;
+            let age = (now + length).saturating_sub(k);
+            let age = age.checked_rem(length).unwrap_or(0);
             e.uniform(libm::pow(beta1, age as f64) / sum)
         });
         Window {
