@@ -19,7 +19,10 @@ fn the_guide_shows_the_program_as_it_is() {
     let blocks = guide.split("```rust,ignore\n").skip(1);
     let mut shown = 0;
     for block in blocks.filter_map(|block| block.split("```").next()) {
-        assert!(program.contains(block.trim_end()), "the program has no such lines:\n{block}");
+        assert!(
+            program.contains(block.trim_end()),
+            "the program has no such lines:\n{block}"
+        );
         shown += 1;
     }
     assert!(shown >= 6, "the guide shows {shown} parts of the program");
