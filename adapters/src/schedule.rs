@@ -180,8 +180,10 @@ fn progress(step: u64, steps: u64) -> f64 {
     }
 }
 
+/// Refuses what is not finite, and what is so large that the way between two values would not be.
 fn finite(name: &'static str, value: f64) -> Result<(), Invalid> {
-    ensure(value.is_finite(), name, "be finite", value)
+    let holds = value.abs() <= 0.5 * f64::MAX;
+    ensure(holds, name, "be at most 8.9e307 in magnitude", value)
 }
 
 /// Refuses zero steps.

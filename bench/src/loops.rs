@@ -4,7 +4,12 @@ use adarem_cpu::Simd;
 
 /// Reads theta, grad and `S` state vectors and writes theta and the state vectors: the least that a rule with
 /// so many of them must move, with next to no arithmetic.
-pub fn stream<T: adarem::Element, const S: usize>(simd: Simd, theta: &mut [T], grad: &[T], state: [&mut [T]; S]) {
+pub fn stream<T: adarem::Element, const S: usize>(
+    simd: Simd,
+    theta: &mut [T],
+    grad: &[T],
+    state: [&mut [T]; S],
+) {
     match simd {
         // SAFETY: the caller was given `simd` by the detection.
         #[cfg(target_arch = "x86_64")]
@@ -18,18 +23,30 @@ pub fn stream<T: adarem::Element, const S: usize>(simd: Simd, theta: &mut [T], g
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
-fn stream_avx512<T: adarem::Element, const S: usize>(theta: &mut [T], grad: &[T], state: [&mut [T]; S]) {
+fn stream_avx512<T: adarem::Element, const S: usize>(
+    theta: &mut [T],
+    grad: &[T],
+    state: [&mut [T]; S],
+) {
     stream_plain(theta, grad, state);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn stream_avx2<T: adarem::Element, const S: usize>(theta: &mut [T], grad: &[T], state: [&mut [T]; S]) {
+fn stream_avx2<T: adarem::Element, const S: usize>(
+    theta: &mut [T],
+    grad: &[T],
+    state: [&mut [T]; S],
+) {
     stream_plain(theta, grad, state);
 }
 
 #[inline(always)]
-fn stream_plain<T: adarem::Element, const S: usize>(theta: &mut [T], grad: &[T], mut state: [&mut [T]; S]) {
+fn stream_plain<T: adarem::Element, const S: usize>(
+    theta: &mut [T],
+    grad: &[T],
+    mut state: [&mut [T]; S],
+) {
     let len = theta.len();
     assert!(grad.len() == len && state.iter().all(|s| s.len() == len));
     for i in 0..len {
@@ -54,7 +71,14 @@ pub struct ByHand {
 
 impl ByHand {
     /// One step of AdaRem with `inverse` = 1 / max|m|; returns the new max|m|. What does not fill a vector is left.
-    pub fn step(&self, simd: Simd, inverse: f32, theta: &mut [f32], grad: &[f32], m: &mut [f32]) -> f32 {
+    pub fn step(
+        &self,
+        simd: Simd,
+        inverse: f32,
+        theta: &mut [f32],
+        grad: &[f32],
+        m: &mut [f32],
+    ) -> f32 {
         assert!(grad.len() == theta.len() && m.len() == theta.len());
         match simd {
             // SAFETY: the caller was given `simd` by the detection.
@@ -69,7 +93,11 @@ impl ByHand {
 
     fn plain(&self, inverse: f32, theta: &mut [f32], grad: &[f32], m: &mut [f32]) -> f32 {
         let mut largest = [0.0f32; 16];
-        let rows = theta.as_chunks_mut::<16>().0.iter_mut().zip(grad.as_chunks::<16>().0);
+        let rows = theta
+            .as_chunks_mut::<16>()
+            .0
+            .iter_mut()
+            .zip(grad.as_chunks::<16>().0);
         for ((theta, grad), m) in rows.zip(m.as_chunks_mut::<16>().0) {
             let (mut t, g, mut n) = (*theta, *grad, *m);
             for l in 0..16 {
@@ -77,7 +105,11 @@ impl ByHand {
                 let a = 1.0 + self.lambda * (sign * inverse);
                 t[l] -= self.lr * (a * g[l]);
                 n[l] = self.beta * n[l] + (1.0 - self.beta) * g[l];
-                largest[l] = if largest[l] < n[l].abs() { n[l].abs() } else { largest[l] };
+                largest[l] = if largest[l] < n[l].abs() {
+                    n[l].abs()
+                } else {
+                    largest[l]
+                };
             }
             (*theta, *m) = (t, n);
         }
@@ -88,8 +120,16 @@ impl ByHand {
     #[target_feature(enable = "avx512f,avx512dq")]
     fn avx512(&self, inverse: f32, theta: &mut [f32], grad: &[f32], m: &mut [f32]) -> f32 {
         use std::arch::x86_64::*;
-        let [lr, lambda, beta, rest, inverse, one, sign] =
-            [self.lr, self.lambda, self.beta, 1.0 - self.beta, inverse, 1.0, -0.0].map(|x| _mm512_set1_ps(x));
+        let [lr, lambda, beta, rest, inverse, one, sign] = [
+            self.lr,
+            self.lambda,
+            self.beta,
+            1.0 - self.beta,
+            inverse,
+            1.0,
+            -0.0,
+        ]
+        .map(|x| _mm512_set1_ps(x));
         let mut largest = _mm512_setzero_ps();
         for i in (0..theta.len() / 16 * 16).step_by(16) {
             // SAFETY: 16 elements from i lie within all three, which are of one length.
@@ -113,8 +153,16 @@ impl ByHand {
     #[target_feature(enable = "avx2")]
     fn avx2(&self, inverse: f32, theta: &mut [f32], grad: &[f32], m: &mut [f32]) -> f32 {
         use std::arch::x86_64::*;
-        let [lr, lambda, beta, rest, inverse, one, sign] =
-            [self.lr, self.lambda, self.beta, 1.0 - self.beta, inverse, 1.0, -0.0].map(|x| _mm256_set1_ps(x));
+        let [lr, lambda, beta, rest, inverse, one, sign] = [
+            self.lr,
+            self.lambda,
+            self.beta,
+            1.0 - self.beta,
+            inverse,
+            1.0,
+            -0.0,
+        ]
+        .map(|x| _mm256_set1_ps(x));
         let mut largest = _mm256_setzero_ps();
         for i in (0..theta.len() / 8 * 8).step_by(8) {
             // SAFETY: 8 elements from i lie within all three, which are of one length.

@@ -1,13 +1,13 @@
-//! adarem beside hand-written loops, the memory's own speed and its peers, in one run.
+//! adarem beside hand-written loops, the memory's own speed and PyTorch, in one run.
 //!
 //! `cargo xtask bench` calls this; it writes BENCHMARKS.md and its pictures.
 
 mod loops;
 mod models;
 mod ours;
-mod peers;
 mod race;
 mod report;
+mod torch;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ use clap::Parser;
 
 use loops::{ByHand, stream};
 use ours::{Shared, Tensors, rule};
-use peers::Torch;
 use race::{Contender, race};
 use report::Section;
+use torch::Torch;
 
-/// Measures adarem beside hand-written loops, the memory's own speed and its peers.
+/// Measures adarem beside hand-written loops, the memory's own speed and PyTorch where Python has it.
 #[derive(Parser)]
 struct Options {
     /// The largest number of parameters.
@@ -54,25 +54,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let head = head(threads, &version);
     println!("{head}");
     let torch = torch.ok().map(RefCell::new);
-    let sizes: Vec<usize> = (3..=9).map(|power| 10usize.pow(power)).filter(|&n| n <= options.largest).collect();
+    let sizes: Vec<usize> = (3..=9)
+        .map(|power| 10usize.pow(power))
+        .filter(|&n| n <= options.largest)
+        .collect();
 
     let mut sections = vec![
         Section {
             title: "AdaRem and AdaRem-S by size, f32, one thread".into(),
             bound: "Up to 1e5 parameters the streams come from the caches and arithmetic and stores compete; beyond, memory is the bound: \
                     20 bytes a parameter for AdaRem, 28 for AdaRem-S. The stream loop moves AdaRem's 20 bytes and computes next to nothing.",
-            rows: sizes.iter().map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, 1, rounds))).collect(),
+            rows: sizes
+                .iter()
+                .map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, 1, rounds)))
+                .collect(),
         },
         Section {
             title: format!("AdaRem and AdaRem-S by size, f32, {threads} threads"),
             bound: "The stream loop is cut into one part a thread, started anew each step by the same team of threads. Memory is the bound \
                     from 1e6 parameters on; below, waking threads is.",
-            rows: sizes.iter().filter(|&&n| n >= 100_000).map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, threads, rounds))).collect(),
+            rows: sizes
+                .iter()
+                .filter(|&&n| n >= 100_000)
+                .map(|&n| (format!("{n}"), n, adarem_at::<f32>(n, threads, rounds)))
+                .collect(),
         },
         Section {
             title: "AdaRem and AdaRem-S, f64, one thread".into(),
             bound: "Twice the bytes, the same loops.",
-            rows: sizes.iter().filter(|&&n| n <= 10_000_000).map(|&n| (format!("{n}"), n, adarem_at::<f64>(n, 1, rounds))).collect(),
+            rows: sizes
+                .iter()
+                .filter(|&&n| n <= 10_000_000)
+                .map(|&n| (format!("{n}"), n, adarem_at::<f64>(n, 1, rounds)))
+                .collect(),
         },
         Section {
             title: "Vector instructions, f32, in cache (16,384 parameters), one thread".into(),
@@ -85,7 +99,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .collect(),
         },
     ];
-    let mut family = Family { len: options.largest.min(10_000_000), rounds, rows: Vec::new() };
+    let mut family = Family {
+        len: options.largest.min(10_000_000),
+        rounds,
+        rows: Vec::new(),
+    };
     for_each(&mut family);
     sections.push(Section {
         title: format!("Every rule at {} parameters, f32, one thread", family.len),
@@ -99,29 +117,54 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rows: models::models().into_iter().map(|model| by_model(model, rounds)).collect(),
     });
     for len in [1_000_000, options.largest.min(10_000_000)] {
-        let outcomes = against_peers(len, rounds, torch.as_ref())?;
-        report::bars(&options.out.join(format!("docs/peers-{len}.svg")), &format!("One step over {len} parameters, one thread, f32 (logarithmic)"), len, &outcomes)?;
+        let outcomes = against_peers(len, rounds, torch.as_ref());
+        report::bars(
+            &options.out.join(format!("docs/peers-{len}.svg")),
+            &format!("One step over {len} parameters, one thread, f32 (logarithmic)"),
+            len,
+            &outcomes,
+        )?;
         sections.push(Section {
             title: format!("Peers at {len} parameters, f32, one thread"),
-            bound: "A loop of tensor operations moves every intermediate through memory; a fused loop moves each number once. candle, burn and dfdx \
-                    allocate results or make several trips.",
+            bound: "A loop of tensor operations moves every intermediate through memory; a fused loop moves each number once.",
             rows: vec![(format!("{len}"), len, outcomes)],
         });
     }
     if let Some(torch) = &torch {
         let (tensors, len) = (1000, 256);
         let shared = RefCell::new(Tensors::<f32>::new(&vec![len; tensors]));
-        let mut contenders = vec![rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new(), 20, &shared)];
-        contenders.extend(Torch::contenders(torch, tensors, len).into_iter().filter(|c| !c.name.contains("compile")));
+        let mut contenders = vec![rule(
+            "adarem AdaRem",
+            AdaRem {
+                lr: LR,
+                ..AdaRem::default()
+            },
+            Cpu::new(),
+            20,
+            &shared,
+        )];
+        contenders.extend(
+            Torch::contenders(torch, tensors, len)
+                .into_iter()
+                .filter(|c| !c.name.contains("compile")),
+        );
         sections.push(Section {
             title: "Peers over 1,000 tensors of 256, f32, one thread".into(),
             bound: "Overhead a tensor is the bound.",
-            rows: vec![("1,000 x 256".into(), tensors * len, race("peers, small tensors", rounds, contenders))],
+            rows: vec![(
+                "1,000 x 256".into(),
+                tensors * len,
+                race("peers, small tensors", rounds, contenders),
+            )],
         });
     }
     let path = options.out.join("BENCHMARKS.md");
     std::fs::write(&path, report::markdown(&sections, &head))?;
-    println!("wrote {} and the pictures in {}", path.display(), options.out.join("docs").display());
+    println!(
+        "wrote {} and the pictures in {}",
+        path.display(),
+        options.out.join("docs").display()
+    );
     Ok(())
 }
 
@@ -132,9 +175,13 @@ fn head(threads: usize, torch: &str) -> String {
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, model)| model));
+    let model = cpuinfo.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(": ")
+            .map(|(_, model)| model)
+    });
     format!(
-        "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; candle 0.11, burn 0.22, dfdx 0.13, {torch}.\n\n\
+        "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; {torch}.\n\n\
          Contenders take turns within one run and the table holds medians of the rounds: figures of one table may be compared, figures of \
          different runs may not. A step's bytes are what it must move, so GB/s is the useful part of the traffic.\n",
         model.unwrap_or("an unknown processor"),
@@ -145,13 +192,23 @@ fn head(threads: usize, torch: &str) -> String {
 }
 
 /// The stream loop with `S` state vectors, over the first tensor.
-fn streaming<'a, T: Element, const S: usize>(name: &str, threads: usize, simd: Simd, shared: Shared<'a, T>) -> Contender<'a> {
+fn streaming<'a, T: Element, const S: usize>(
+    name: &str,
+    threads: usize,
+    simd: Simd,
+    shared: Shared<'a, T>,
+) -> Contender<'a> {
     let len = shared.borrow().parameters();
     let mut state: [Vec<T>; S] = std::array::from_fn(|_| vec![T::one(); len]);
     Contender::new(name, (3 + 2 * S) * len * T::DTYPE.bytes(), move || {
         let Tensors { theta, grad } = &mut *shared.borrow_mut();
         if threads == 1 {
-            return stream(simd, &mut theta[0], &grad[0], state.each_mut().map(Vec::as_mut_slice));
+            return stream(
+                simd,
+                &mut theta[0],
+                &grad[0],
+                state.each_mut().map(Vec::as_mut_slice),
+            );
         }
         let part = len.div_ceil(threads);
         let mut theta = theta[0].chunks_mut(part);
@@ -159,7 +216,9 @@ fn streaming<'a, T: Element, const S: usize>(name: &str, threads: usize, simd: S
         let mut state = state.each_mut().map(|s| s.chunks_mut(part));
         std::thread::scope(|scope| {
             while let (Some(theta), Some(grad)) = (theta.next(), grad.next()) {
-                let state = state.each_mut().map(|s| s.next().expect("state is as long as theta"));
+                let state = state
+                    .each_mut()
+                    .map(|s| s.next().expect("state is as long as theta"));
                 scope.spawn(move || stream(simd, theta, grad, state));
             }
         });
@@ -169,7 +228,11 @@ fn streaming<'a, T: Element, const S: usize>(name: &str, threads: usize, simd: S
 fn by_hand<'a>(simd: Simd, shared: Shared<'a, f32>) -> Contender<'a> {
     let len = shared.borrow().parameters();
     let (mut m, mut largest) = (vec![0.0f32; len], 0.0f32);
-    let rule = ByHand { lr: LR as f32, beta: 0.9, lambda: 0.999 };
+    let rule = ByHand {
+        lr: LR as f32,
+        beta: 0.9,
+        lambda: 0.999,
+    };
     Contender::new(format!("by hand, {simd:?}"), 20 * len, move || {
         let Tensors { theta, grad } = &mut *shared.borrow_mut();
         let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
@@ -183,10 +246,32 @@ fn adarem_at<T: Element>(len: usize, threads: usize, rounds: usize) -> Vec<race:
     let cpu = || Cpu::with_threads(threads);
     let contenders = vec![
         streaming::<T, 1>("stream", threads, Simd::widest(), &shared),
-        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, cpu(), 5 * bytes, &shared),
-        rule("adarem AdaRem-S", AdaRemS { lr: LR, ..AdaRemS::default() }, cpu(), 7 * bytes, &shared),
+        rule(
+            "adarem AdaRem",
+            AdaRem {
+                lr: LR,
+                ..AdaRem::default()
+            },
+            cpu(),
+            5 * bytes,
+            &shared,
+        ),
+        rule(
+            "adarem AdaRem-S",
+            AdaRemS {
+                lr: LR,
+                ..AdaRemS::default()
+            },
+            cpu(),
+            7 * bytes,
+            &shared,
+        ),
     ];
-    race(&format!("AdaRem, {len}, {threads} threads, {:?}", T::DTYPE), rounds, contenders)
+    race(
+        &format!("AdaRem, {len}, {threads} threads, {:?}", T::DTYPE),
+        rounds,
+        contenders,
+    )
 }
 
 fn by_width(simd: Simd, rounds: usize) -> Vec<race::Outcome> {
@@ -194,7 +279,16 @@ fn by_width(simd: Simd, rounds: usize) -> Vec<race::Outcome> {
     let contenders = vec![
         streaming::<f32, 1>("stream", 1, simd, &shared),
         by_hand(simd, &shared),
-        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new().with_simd(simd), 20, &shared),
+        rule(
+            "adarem AdaRem",
+            AdaRem {
+                lr: LR,
+                ..AdaRem::default()
+            },
+            Cpu::new().with_simd(simd),
+            20,
+            &shared,
+        ),
     ];
     race(&format!("AdaRem, {simd:?}"), rounds, contenders)
 }
@@ -214,12 +308,17 @@ impl EachRule for Family {
         // Steps after the first few are all alike.
         let plan = trace(&kind, 20).expect("every rule has a plan").plan;
         let moved = |p: usize| {
-            let read = plan.lane_ops(p).iter().filter(|&id| {
+            let ops = plan.lane_ops(p);
+            let read = ops.iter().filter(|&id| {
                 use adarem::plan::Op::{Grad, Slot, Theta};
                 matches!(plan.op(id), Theta(_) | Grad(_) | Slot(..))
             });
             let pass = &plan.passes()[p];
-            read.count() + usize::from(pass.theta().is_some()) + (0..plan.slots()).filter(|&k| pass.slot(k).is_some()).count()
+            read.count()
+                + usize::from(pass.theta().is_some())
+                + (0..plan.slots())
+                    .filter(|&k| pass.slot(k).is_some())
+                    .count()
         };
         let streams: usize = (0..plan.passes().len()).map(moved).sum();
         let bound = match streams.saturating_sub(3).div_ceil(2) {
@@ -230,7 +329,16 @@ impl EachRule for Family {
             4 => streaming::<f32, 4>("stream", 1, Simd::widest(), &shared),
             _ => streaming::<f32, 5>("stream", 1, Simd::widest(), &shared),
         };
-        let contenders = vec![bound, rule(format!("adarem {}", R::NAME), kind, Cpu::new(), 4 * streams, &shared)];
+        let contenders = vec![
+            bound,
+            rule(
+                format!("adarem {}", R::NAME),
+                kind,
+                Cpu::new(),
+                4 * streams,
+                &shared,
+            ),
+        ];
         let outcomes = race(R::NAME, self.rounds, contenders);
         self.rows.push((R::NAME.to_owned(), self.len, outcomes));
     }
@@ -240,26 +348,67 @@ fn by_model(model: models::Model, rounds: usize) -> (String, usize, Vec<race::Ou
     let list = RefCell::new(Tensors::<f32>::new(&model.lengths));
     let total = list.borrow().parameters();
     let one = RefCell::new(Tensors::<f32>::new(&[total]));
-    let kind = AdaRem { lr: LR, ..AdaRem::default() };
+    let kind = AdaRem {
+        lr: LR,
+        ..AdaRem::default()
+    };
     let tensors = model.lengths.len();
     let contenders = vec![
         rule("one tensor", kind, Cpu::new(), 20, &one),
-        rule(format!("adarem, {tensors} tensors"), kind, Cpu::new(), 20, &list),
+        rule(
+            format!("adarem, {tensors} tensors"),
+            kind,
+            Cpu::new(),
+            20,
+            &list,
+        ),
     ];
-    (model.name.to_owned(), total, race(model.name, rounds, contenders))
+    (
+        model.name.to_owned(),
+        total,
+        race(model.name, rounds, contenders),
+    )
 }
 
-fn against_peers(len: usize, rounds: usize, torch: Option<&RefCell<Torch>>) -> Result<Vec<race::Outcome>, Box<dyn std::error::Error>> {
+fn against_peers(len: usize, rounds: usize, torch: Option<&RefCell<Torch>>) -> Vec<race::Outcome> {
     let shared = RefCell::new(Tensors::<f32>::new(&[len]));
     let mut contenders = vec![
         streaming::<f32, 1>("stream, 20 bytes a parameter", 1, Simd::widest(), &shared),
-        rule("adarem AdaRem", AdaRem { lr: LR, ..AdaRem::default() }, Cpu::new(), 20, &shared),
-        rule("adarem SGDM", SgdM { lr: LR, ..SgdM::default() }, Cpu::new(), 20, &shared),
-        rule("adarem Adam", Adam { lr: LR, ..Adam::default() }, Cpu::new(), 28, &shared),
+        rule(
+            "adarem AdaRem",
+            AdaRem {
+                lr: LR,
+                ..AdaRem::default()
+            },
+            Cpu::new(),
+            20,
+            &shared,
+        ),
+        rule(
+            "adarem SGDM",
+            SgdM {
+                lr: LR,
+                ..SgdM::default()
+            },
+            Cpu::new(),
+            20,
+            &shared,
+        ),
+        rule(
+            "adarem Adam",
+            Adam {
+                lr: LR,
+                ..Adam::default()
+            },
+            Cpu::new(),
+            28,
+            &shared,
+        ),
     ];
-    contenders.extend(peers::candle(len)?);
-    contenders.extend(peers::burn(len));
-    contenders.extend(peers::dfdx(len));
-    contenders.extend(torch.map(|torch| Torch::contenders(torch, 1, len)).unwrap_or_default());
-    Ok(race(&format!("peers, {len}"), rounds, contenders))
+    contenders.extend(
+        torch
+            .map(|torch| Torch::contenders(torch, 1, len))
+            .unwrap_or_default(),
+    );
+    race(&format!("peers, {len}"), rounds, contenders)
 }

@@ -11,11 +11,26 @@ pub struct Model {
 /// Real lists: two ResNets, a MobileNet, a recurrent network, and a thousand small tensors.
 pub fn models() -> Vec<Model> {
     vec![
-        Model { name: "ResNet-18", lengths: resnet(&[2, 2, 2, 2], false) },
-        Model { name: "ResNet-50", lengths: resnet(&[3, 4, 6, 3], true) },
-        Model { name: "MobileNetV2", lengths: mobilenet_v2() },
-        Model { name: "2-layer LSTM", lengths: lstm(10_000, 200, 2) },
-        Model { name: "1,000 x 256", lengths: vec![256; 1000] },
+        Model {
+            name: "ResNet-18",
+            lengths: resnet(&[2, 2, 2, 2], false),
+        },
+        Model {
+            name: "ResNet-50",
+            lengths: resnet(&[3, 4, 6, 3], true),
+        },
+        Model {
+            name: "MobileNetV2",
+            lengths: mobilenet_v2(),
+        },
+        Model {
+            name: "2-layer LSTM",
+            lengths: lstm(10_000, 200, 2),
+        },
+        Model {
+            name: "1,000 x 256",
+            lengths: vec![256; 1000],
+        },
     ]
 }
 
@@ -56,7 +71,15 @@ fn mobilenet_v2() -> Vec<usize> {
     let mut lengths = Vec::new();
     conv(&mut lengths, 3, 32, 3, 1);
     let mut from = 32;
-    let stages = [(1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)];
+    let stages = [
+        (1, 16, 1),
+        (6, 24, 2),
+        (6, 32, 3),
+        (6, 64, 4),
+        (6, 96, 3),
+        (6, 160, 3),
+        (6, 320, 1),
+    ];
     for (expansion, to, count) in stages {
         for _ in 0..count {
             let hidden = from * expansion;
@@ -90,10 +113,19 @@ mod tests {
     #[test]
     fn the_networks_have_their_published_sizes() {
         let resnet50 = resnet(&[3, 4, 6, 3], true);
-        assert_eq!((resnet50.len(), resnet50.iter().sum::<usize>()), (161, 25_557_032));
+        assert_eq!(
+            (resnet50.len(), resnet50.iter().sum::<usize>()),
+            (161, 25_557_032)
+        );
         let resnet18 = resnet(&[2, 2, 2, 2], false);
-        assert_eq!((resnet18.len(), resnet18.iter().sum::<usize>()), (62, 11_689_512));
+        assert_eq!(
+            (resnet18.len(), resnet18.iter().sum::<usize>()),
+            (62, 11_689_512)
+        );
         let mobilenet = mobilenet_v2();
-        assert_eq!((mobilenet.len(), mobilenet.iter().sum::<usize>()), (158, 3_504_872));
+        assert_eq!(
+            (mobilenet.len(), mobilenet.iter().sum::<usize>()),
+            (158, 3_504_872)
+        );
     }
 }

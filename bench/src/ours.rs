@@ -18,7 +18,10 @@ impl<T: Element> Tensors<T> {
     pub fn new(lengths: &[usize]) -> Self {
         let number = |i: usize| adarem::Real::lit(((i * 7919) % 1000) as f64 * 1e-3 - 0.4995);
         let fill = |&len: &usize| (0..len).map(number).collect();
-        Tensors { theta: lengths.iter().map(fill).collect(), grad: lengths.iter().map(fill).collect() }
+        Tensors {
+            theta: lengths.iter().map(fill).collect(),
+            grad: lengths.iter().map(fill).collect(),
+        }
     }
 
     /// The tensors' lengths.
@@ -45,7 +48,8 @@ pub fn rule<'a, R: Rule + 'a, T: Element>(
 ) -> Contender<'a> {
     let lengths = tensors.borrow().lengths();
     let total = bytes * tensors.borrow().parameters();
-    let mut optimizer = Optimizer::new(rule, &mut cpu, &lengths).expect("the rule's defaults are valid");
+    let mut optimizer =
+        Optimizer::new(rule, &mut cpu, &lengths).expect("the rule's defaults are valid");
     Contender {
         name: name.into(),
         bytes: total,
@@ -55,7 +59,9 @@ pub fn rule<'a, R: Rule + 'a, T: Element>(
             let grad: Vec<&[T]> = grad.iter().map(Vec::as_slice).collect();
             let start = std::time::Instant::now();
             for _ in 0..count {
-                optimizer.step(&mut cpu, &mut theta, &grad).expect("the lengths are those of the optimizer");
+                optimizer
+                    .step(&mut cpu, &mut theta, &grad)
+                    .expect("the lengths are those of the optimizer");
             }
             start.elapsed()
         }),

@@ -25,7 +25,11 @@ impl<'a> Contender<'a> {
             (0..count).for_each(|_| step());
             start.elapsed()
         };
-        Contender { name: name.into(), bytes, steps: Box::new(steps) }
+        Contender {
+            name: name.into(),
+            bytes,
+            steps: Box::new(steps),
+        }
     }
 }
 
@@ -52,8 +56,11 @@ const TURN: Duration = Duration::from_millis(30);
 
 /// Lets the contenders take turns for so many rounds.
 pub fn race(title: &str, rounds: usize, contenders: Vec<Contender<'_>>) -> Vec<Outcome> {
-    let style = ProgressStyle::with_template("{prefix:40} {wide_bar} {pos}/{len}").expect("the template is valid");
-    let bar = ProgressBar::new((rounds * contenders.len()) as u64).with_style(style).with_prefix(title.to_owned());
+    let style = ProgressStyle::with_template("{prefix:40} {wide_bar} {pos}/{len}")
+        .expect("the template is valid");
+    let bar = ProgressBar::new((rounds * contenders.len()) as u64)
+        .with_style(style)
+        .with_prefix(title.to_owned());
     let mut lanes: Vec<_> = contenders
         .into_iter()
         .map(|mut contender| {
@@ -75,7 +82,11 @@ pub fn race(title: &str, rounds: usize, contenders: Vec<Contender<'_>>) -> Vec<O
         .into_iter()
         .map(|(Contender { name, bytes, .. }, _, mut times)| {
             times.sort_by(f64::total_cmp);
-            Outcome { name, seconds: times[times.len() / 2], bytes }
+            Outcome {
+                name,
+                seconds: times[times.len() / 2],
+                bytes,
+            }
         })
         .collect()
 }

@@ -29,7 +29,11 @@ pub fn markdown(sections: &[Section], head: &str) -> String {
                 let Outcome { name, seconds, .. } = outcome;
                 let nanoseconds = seconds * 1e9 / *parameters as f64;
                 let speed = outcome.gigabytes_per_second();
-                let _ = writeln!(text, "| {case} | {name} | {nanoseconds:.3} | {speed:.1} | {:.2} |", seconds / first);
+                let _ = writeln!(
+                    text,
+                    "| {case} | {name} | {nanoseconds:.3} | {speed:.1} | {:.2} |",
+                    seconds / first
+                );
             }
         }
     }
@@ -37,8 +41,16 @@ pub fn markdown(sections: &[Section], head: &str) -> String {
 }
 
 /// Draws bars of nanoseconds a parameter, shortest first.
-pub fn bars(path: &Path, title: &str, parameters: usize, outcomes: &[Outcome]) -> Result<(), Box<dyn std::error::Error>> {
-    let mut bars: Vec<_> = outcomes.iter().map(|o| (o.name.as_str(), o.seconds * 1e9 / parameters as f64)).collect();
+pub fn bars(
+    path: &Path,
+    title: &str,
+    parameters: usize,
+    outcomes: &[Outcome],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut bars: Vec<_> = outcomes
+        .iter()
+        .map(|o| (o.name.as_str(), o.seconds * 1e9 / parameters as f64))
+        .collect();
     bars.sort_by(|a, b| a.1.total_cmp(&b.1));
     let height = 70 + 26 * bars.len() as u32;
     let area = SVGBackend::new(path, (900, height)).into_drawing_area();
@@ -50,12 +62,24 @@ pub fn bars(path: &Path, title: &str, parameters: usize, outcomes: &[Outcome]) -
     for (i, (name, nanoseconds)) in bars.iter().enumerate() {
         let y = 52 + 26 * i as i32;
         let ours = name.starts_with("adarem");
-        let colour = if ours { RGBColor(200, 60, 40) } else { RGBColor(120, 140, 170) };
+        let colour = if ours {
+            RGBColor(200, 60, 40)
+        } else {
+            RGBColor(120, 140, 170)
+        };
         let length = (nanoseconds / shortest).ln() / (longest / shortest).ln();
         let end = 290 + (480.0 * length) as i32;
-        area.draw(&Text::new((*name).to_owned(), (20, y + 3), ("sans-serif", 14)))?;
+        area.draw(&Text::new(
+            (*name).to_owned(),
+            (20, y + 3),
+            ("sans-serif", 14),
+        ))?;
         area.draw(&Rectangle::new([(290, y), (end, y + 18)], colour.filled()))?;
-        area.draw(&Text::new(format!("{nanoseconds:.2} ns"), (end + 8, y + 3), ("sans-serif", 14)))?;
+        area.draw(&Text::new(
+            format!("{nanoseconds:.2} ns"),
+            (end + 8, y + 3),
+            ("sans-serif", 14),
+        ))?;
     }
     area.present()?;
     Ok(())

@@ -454,7 +454,10 @@ struct Row<T, const N: usize, const S: usize> {
 
 impl<T: Element, const N: usize, const S: usize> Row<T, N, S> {
     /// The row rewritten lane by lane, and what its lanes fold.
-    #[expect(clippy::needless_range_loop, reason = "several arrays are walked side by side")]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "several arrays are walked side by side"
+    )]
     #[inline(always)]
     fn map<const K: usize>(
         mut self,

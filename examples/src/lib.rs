@@ -2,6 +2,7 @@
 //!
 //! - `cargo run --release --bin train` trains a real network on real data with several optimizers on
 //!   equal terms, and prints and draws how they fare.
+//! - `cargo run --release --bin range_test` lets the learning rate rise until training falls apart.
 //! - `cargo run --release --bin bare_metal` cancels an echo with AdaRem, without a heap.
 //! - `cargo run --release --bin new_rule` writes a rule of one's own and runs it in three ways.
 

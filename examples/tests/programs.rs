@@ -87,6 +87,7 @@ fn bad_arguments_are_named_and_nothing_is_run() {
             "--batch 5000",
             "a batch must hold from 2 to all 1438 images, got 5000",
         ),
+        ("--backend abacus", "[possible values: cpu, vulkan, cuda]"),
         (
             "--hidden 0",
             "a hidden layer must hold at least one unit, got 0",
@@ -153,6 +154,27 @@ fn ctrl_c_leaves_a_checkpoint_that_ends_on_the_same_bits() {
             assert_eq!(straight[bits], resumed[bits]);
         }
     }
+}
+
+#[test]
+fn range_test_finds_a_rate_and_draws_it() {
+    let folder = folder("range");
+    let words = "--optimizers sgd --steps 120 --from 1e-3 --to 10 --picture range.svg";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_range_test"));
+    let output = command
+        .args(words.split_whitespace())
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    let line = shown.lines().find(|line| line.starts_with("sgd ")).unwrap();
+    let rate: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((1e-3..10.0).contains(&rate), "{shown}");
+    assert!(
+        fs::read_to_string(folder.join("range.svg"))
+            .unwrap()
+            .contains("learning rate")
+    );
 }
 
 #[test]

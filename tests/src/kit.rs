@@ -19,7 +19,7 @@ use crate::{batches, checkpoints, contracts, folds, ops, policies, programs, rul
 ///
 /// let report = Kit::new("interpreter").only("op max").check(&mut Interpreter::<f32>::default());
 /// assert!(report.passed(), "{report}");
-/// assert_eq!(report.outcomes.len(), 1);
+/// assert_eq!(report.outcomes.len(), 2); // of variables, and with constants
 /// ```
 #[derive(Clone, Debug)]
 pub struct Kit {

@@ -103,10 +103,10 @@ impl<'b> Bytes<'b> {
         let choice = usize::from(self.byte());
         match spicy.get(choice) {
             Some(&x) => x,
-            None if choice % 8 == 0 => T::from_le(self.bits()),
+            None if choice.is_multiple_of(8) => T::from_le(self.bits()),
             None => {
                 let exponent = i32::from(self.byte()) / 2 - 64;
-                let sign = if choice % 2 == 0 { 1.0 } else { -1.0 };
+                let sign = if choice.is_multiple_of(2) { 1.0 } else { -1.0 };
                 let mantissa = 1.0 + f64::from(self.byte()) / 256.0;
                 T::from(sign * mantissa * f64::from(exponent).exp2()).unwrap_or_else(T::nan)
             }

@@ -71,7 +71,7 @@ fn instructions(bytes: &mut Bytes<'_>) -> Vec<Instruction> {
 /// A name, three times out of four.
 fn maybe(bytes: &mut Bytes<'_>) -> Option<u8> {
     let byte = bytes.byte();
-    (byte % 4 != 0).then_some(byte / 4)
+    (!byte.is_multiple_of(4)).then_some(byte / 4)
 }
 
 impl Program {

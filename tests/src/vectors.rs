@@ -277,7 +277,7 @@ pub trait Stage {
     type Elem: Element;
 
     /// Replays `case` with `rule`, whose hyper-parameters are set except those that come per step:
-    /// [`at_step`] sets those.
+    /// `at_step` sets those.
     ///
     /// # Errors
     /// The first disagreement, in words.
@@ -437,7 +437,7 @@ impl<B: Backend> Stage for OnBackend<'_, B> {
     }
 }
 
-/// Steps tensors one by one with [`Host`], as an engine without heap does.
+/// Steps tensors one by one with [`Host`](adarem::Host), as an engine without heap does.
 #[derive(Debug, Default)]
 pub struct OnHost<T>(std::marker::PhantomData<T>);
 

@@ -209,7 +209,7 @@ impl Backend for Faulty {
         let place = to.get_mut(at..).and_then(|to| to.get_mut(..from.len()));
         place.ok_or(too_short())?;
         match self.fault {
-            Fault::DropsEveryFifthWrite if self.writes % 5 == 0 => {}
+            Fault::DropsEveryFifthWrite if self.writes.is_multiple_of(5) => {}
             Fault::WritesAtTheBeginning => to[..from.len()].copy_from_slice(from),
             _ => to[at..at + from.len()].copy_from_slice(from),
         }
@@ -220,7 +220,10 @@ impl Backend for Faulty {
         let found = from.get(at..).and_then(|from| from.get(..to.len()));
         let found = match found {
             Some(_) if self.has(Fault::ReadsAtTheBeginning) => &from[..to.len()],
-            None if self.has(Fault::ReadsPastTheEndAsZeros) => return Ok(to.fill(0.0)),
+            None if self.has(Fault::ReadsPastTheEndAsZeros) => {
+                to.fill(0.0);
+                return Ok(());
+            }
             found => found.ok_or(too_short())?,
         };
         to.copy_from_slice(found);
@@ -239,7 +242,7 @@ impl Backend for Faulty {
     ) -> Result<(), ErrorKind> {
         use Fault::*;
         self.steps += 1;
-        if self.has(FailsEveryNinthStep) && self.steps % 9 == 0 {
+        if self.has(FailsEveryNinthStep) && self.steps.is_multiple_of(9) {
             return Err(ErrorKind::Other);
         }
         let ranges: Vec<_> = batch.ranges().collect();

@@ -20,7 +20,7 @@ const LANES: usize = 600;
 /// A fraction of 512, from a counter: exact in every number type. Every seventh is zero.
 fn number(k: u64) -> f64 {
     let mixed = k.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    if mixed % 7 == 0 {
+    if mixed.is_multiple_of(7) {
         0.0
     } else {
         (mixed % 2048) as f64 / 512.0 - 2.0

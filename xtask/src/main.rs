@@ -1,6 +1,7 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
 mod packages;
+mod proof;
 mod test;
 
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ use xshell::{Shell, cmd};
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
+    /// Shows that no panic can be reached in the core, by linking a program that has no panic handler.
+    Proof,
     /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
     Bench {
         /// Options of the benchmark: `-- --help` lists them.
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
             Chore::Test => test::run(&shell),
+            Chore::Proof => proof::run(&shell),
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"

@@ -136,11 +136,11 @@ fn help(shared: &Shared, index: usize) {
                 if board.closed {
                     return;
                 }
-                if board.generation != seen {
-                    if let Some(job) = board.job {
-                        seen = board.generation;
-                        break job;
-                    }
+                if board.generation != seen
+                    && let Some(job) = board.job
+                {
+                    seen = board.generation;
+                    break job;
                 }
                 board = shared
                     .posted

@@ -1,4 +1,8 @@
 //! Every rule on every kind of vector instruction and number of threads, against the plain host and the plan.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "several arrays are walked side by side"
+)]
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;

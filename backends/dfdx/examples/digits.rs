@@ -1,5 +1,5 @@
 //! Trains a dfdx network on 1,797 handwritten digits with AdaRem-S and a schedule, and beside it with dfdx's own
-//! optimizers: `cargo run --release -p adarem-dfdx --example digits`.
+//! optimizers: `cargo run --release -p adarem-dfdx --features cpu --example digits`.
 //!
 //! The images of 8 x 8 pixels are from "Optical Recognition of Handwritten Digits" by E. Alpaydin and
 //! C. Kaynak (1998), UCI Machine Learning Repository, CC BY 4.0; the crate smartcore carries them. One in five is
@@ -39,6 +39,9 @@ type Net = (
     Hidden<WIDTH>,
     modules::Linear<WIDTH, CLASSES, f32, Cpu>,
 );
+
+/// What makes the steps of a training, for a network and a number of steps.
+type Make = fn(&Net, u64) -> Step;
 
 /// One step of training: the step's number, the network, its gradients.
 type Step = Box<dyn FnMut(u64, &mut Net, &mut Gradients<f32, Cpu>)>;
@@ -99,7 +102,7 @@ struct Outcome {
     update: Duration,
 }
 
-fn train(name: &str, seed: u64, images: &(Images, Images), make: fn(&Net, u64) -> Step) -> Outcome {
+fn train(name: &str, seed: u64, images: &(Images, Images), make: Make) -> Outcome {
     let dev = Cpu::seed_from_u64(seed);
     dev.enable_cache();
     let mut net: Net = dev.build_module::<Layers, f32>();
@@ -213,8 +216,7 @@ fn dfdx_adam(net: &Net, steps: u64) -> Step {
     })
 }
 
-/// A contender, and how to make it for a network and a number of steps.
-const CONTENDERS: [(&str, fn(&Net, u64) -> Step); 3] = [
+const CONTENDERS: [(&str, Make); 3] = [
     ("AdaRem-S, cosine", adarem_s),
     ("dfdx Sgd, cosine by hand", dfdx_sgd),
     ("dfdx Adam, cosine by hand", dfdx_adam),

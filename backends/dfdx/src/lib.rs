@@ -35,7 +35,7 @@
 //! # Features
 //! `std` (default) steps slices on the host, with the processor's widest vectors. Without it, and with `no-std` as
 //! dfdx wants it, the crate needs an allocator only. `safetensors` (default) needs `std`. `cpu`, `cuda` and
-//! `ci-check` are dfdx's.
+//! `ci-check` are dfdx's; train on the host with `cpu`, as dfdx's matrix product is wrong without it.
 //!
 //! `zero-copy` steps a parameter on the host where it lies. dfdx hands out no slice of a parameter, so without this
 //! feature it is copied out and back in; with it, the pointer to its first element is taken to reach

@@ -128,7 +128,9 @@ enum Value<S: Shape, E: Dtype, D: Device<E>> {
     Mask(Tensor<S, bool, D>),
 }
 
-type Scalars<E, D> = Vec<Option<Value<(), E, D>>>;
+/// A value that may not be there: that of an op which the plan does not ask for.
+type Found<S, E, D> = Option<Value<S, E, D>>;
+type Scalars<E, D> = Vec<Found<(), E, D>>;
 
 fn run<E: Element + Dtype, D: Device<E>>(
     device: &D,
@@ -203,17 +205,14 @@ fn run<E: Element + Dtype, D: Device<E>>(
     Ok(())
 }
 
-fn at<S: Shape, E: Dtype, D: Device<E>>(
-    values: &[Option<Value<S, E, D>>],
-    id: Id,
-) -> Option<Value<S, E, D>> {
+fn at<S: Shape, E: Dtype, D: Device<E>>(values: &[Found<S, E, D>], id: Id) -> Found<S, E, D> {
     values.get(usize::from(id)).cloned().flatten()
 }
 
 fn put<S: Shape, E: Dtype, D: Device<E>>(
-    values: &mut [Option<Value<S, E, D>>],
+    values: &mut [Found<S, E, D>],
     id: Id,
-    value: Option<Value<S, E, D>>,
+    value: Found<S, E, D>,
 ) {
     if let Some(place) = values.get_mut(usize::from(id)) {
         *place = value;
@@ -267,8 +266,7 @@ impl<E: Element + Dtype, D: Device<E>> OnePass<'_, E, D> {
             return pass.folds().iter().map(zero).collect();
         }
         let lane_rate = plan.lanes();
-        let mut lanes: Vec<Option<Value<(usize,), E, D>>> =
-            plan.ops().iter().map(|_| None).collect();
+        let mut lanes: Vec<Found<(usize,), E, D>> = plan.ops().iter().map(|_| None).collect();
         for id in plan.lane_ops(p).iter() {
             let op = plan.op(id);
             if lane_rate.contains(id) {
@@ -336,9 +334,9 @@ impl<E: Element + Dtype, D: Device<E>> OnePass<'_, E, D> {
     /// A value of the lanes, or else a scalar in every lane.
     fn spread(
         &self,
-        lanes: Option<Value<(usize,), E, D>>,
-        scalar: Option<Value<(), E, D>>,
-    ) -> Result<Option<Value<(usize,), E, D>>, D::Err> {
+        lanes: Found<(usize,), E, D>,
+        scalar: Found<(), E, D>,
+    ) -> Result<Found<(usize,), E, D>, D::Err> {
         let shape = (self.len,);
         Ok(match (lanes, scalar) {
             (Some(value), _) => Some(value),
@@ -357,8 +355,8 @@ impl<E: Element + Dtype, D: Device<E>> OnePass<'_, E, D> {
 fn apply<S: Shape, E: Element + Dtype, D: Device<E>>(
     device: &D,
     op: Op,
-    arg: impl Fn(Id) -> Option<Value<S, E, D>>,
-) -> Result<Option<Value<S, E, D>>, D::Err> {
+    arg: impl Fn(Id) -> Found<S, E, D>,
+) -> Result<Found<S, E, D>, D::Err> {
     let number = |id| match arg(id) {
         Some(Value::Number(x)) => Some(x),
         _ => None,

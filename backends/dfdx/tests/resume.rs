@@ -1,8 +1,6 @@
 //! State dictionaries: a training that is resumed goes on with the bits of one that was not stopped.
 #![cfg(feature = "safetensors")]
 
-use adarem::Tunable;
-use adarem::rules::{EachRule, for_each};
 use adarem_adapters::{ClipNorm, Lookahead, Scheduled, schedule::Cosine};
 use adarem_dfdx::{
     AdaRem, AdaRemConfig, AdaRemSConfig, Adam, AdamConfig, Error, Group, SgdConfig, SgdM,

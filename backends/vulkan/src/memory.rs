@@ -172,7 +172,7 @@ impl<E> Tensor<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] unless the lengths add up to this tensor's.
+    /// [`ErrorKind::Length`](adarem::ErrorKind::Length) unless the lengths add up to this tensor's.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), adarem_vulkan::Error> {

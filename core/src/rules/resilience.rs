@@ -56,11 +56,7 @@ pub(super) fn inverse<R: Real>(largest: R) -> R {
     let (zero, one) = (R::lit(0.0), R::lit(1.0));
     let inverse = one / largest;
     let back = largest * inverse;
-    R::select(
-        R::lit(0.5).lt(back),
-        R::select(one.lt(back), zero, inverse),
-        zero,
-    )
+    R::select(zero.lt(back), R::select(one.lt(back), zero, inverse), zero)
 }
 
 pub(super) fn check_eps(eps: f64) -> Result<(), Invalid> {

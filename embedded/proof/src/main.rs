@@ -13,11 +13,12 @@ use core::fmt::{Display, Write};
 use core::hint::black_box;
 
 use adarem::plan::MAX_OPS;
+use adarem::projection::{Ball, HalfSpace, Interval, Projected, Simplex};
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
 use adarem::{
-    Accumulators, Backend, Batch, Element, Engine, ErrorKind, Fold, FoldOp, Host, Lane, Lanes,
-    Lent, MAX_CARRIED, MAX_SLOTS, Optimizer, Plan, Rule, Tunable,
+    Accumulators, AdaRem, AdaRem8, Backend, Batch, Element, ErrorKind, Fold, FoldOp, Host, Lane,
+    Lanes, Lent, MAX_CARRIED, MAX_SLOTS, Optimizer, Plan, Rule, SgdM, Tunable,
 };
 
 unsafe extern "C" {
@@ -38,6 +39,11 @@ extern "C" fn _start() -> ! {
     lanes_and_folds::<f32>();
     lanes_and_folds::<f64>();
     for_each(&mut Calls);
+    Calls.rule::<Projected<AdaRem, Interval>>();
+    Calls.rule::<Projected<AdaRem, Ball>>();
+    Calls.rule::<Projected<SgdM, HalfSpace>>();
+    Calls.rule::<Projected<AdaRem, Simplex>>();
+    in_bytes();
     loop {}
 }
 
@@ -79,7 +85,11 @@ fn lanes_and_folds<T: Element>() {
     let folds = [Fold::SUM, Fold::MAX_ABS, Fold::SUM.over_group()];
     match lanes {
         Ok(mut lanes) => {
-            black_box(lanes.take(black_box(7)).fold(folds, &rewrite));
+            lanes
+                .take(black_box(7))
+                .chunks(folds, &rewrite, |partials| {
+                    black_box(partials);
+                });
             black_box(lanes.pass(folds, &rewrite));
         }
         Err(mismatch) => print(mismatch),
@@ -90,6 +100,14 @@ fn lanes_and_folds<T: Element>() {
             acc.push(x);
         }
         black_box(acc.finish());
+    }
+}
+
+fn in_bytes() {
+    let (mut theta, mut grad, mut q) = ([0.0f32; 64], [0.0f32; 64], [0; 64]);
+    match AdaRem8::resume(AdaRem::default(), &mut q, black_box(1.0)) {
+        Ok(mut optimizer) => say(optimizer.step(unknown(&mut theta), unknown(&mut grad))),
+        Err(error) => print(error),
     }
 }
 
@@ -119,11 +137,27 @@ fn optimized<R: Rule + Clone, T: Element>(rule: &R) {
         Ok(optimizer) => optimizer,
         Err(error) => return print(error),
     };
-    let (mut a, mut b, mut c, mut d) = ([T::zero(); 3], [T::zero(); 5], [T::zero(); 3], [T::one(); 5]);
-    let (theta, grad) = (&mut [unknown(&mut a), unknown(&mut b)], &[&*unknown(&mut c), unknown(&mut d)]);
+    let (mut a, mut b, mut c, mut d) = (
+        [T::zero(); 3],
+        [T::zero(); 5],
+        [T::zero(); 3],
+        [T::one(); 5],
+    );
+    let (theta, grad) = (
+        &mut [unknown(&mut a), unknown(&mut b)],
+        &[&*unknown(&mut c), unknown(&mut d)],
+    );
     say(optimizer.step(&mut lent, theta, grad));
-    black_box((optimizer.steps(), optimizer.phase(), optimizer.state_bytes()));
-    black_box((optimizer.slot(black_box(0)), optimizer.carried(), optimizer.rule().check()));
+    black_box((
+        optimizer.steps(),
+        optimizer.phase(),
+        optimizer.state_bytes(),
+    ));
+    black_box((
+        optimizer.slot(black_box(0)),
+        optimizer.carried(),
+        optimizer.rule().check(),
+    ));
 
     let mut bytes = [0u8; 4096];
     let mut len = 0;

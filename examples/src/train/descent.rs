@@ -9,7 +9,8 @@ use std::borrow::{Borrow, BorrowMut};
 use std::time::{Duration, Instant};
 
 use adarem::{Backend, Optimizer, Rule};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 
 use super::method::Step;
 use super::{Device, Method, Settings};
@@ -64,13 +65,51 @@ pub fn open(
     first: Now,
 ) -> anyhow::Result<Box<dyn Descend>> {
     match settings.device {
-        Device::Cpu => {
-            let backend = adarem_cpu::Cpu::new();
-            Ok(Box::new(Descent::new(
-                backend, settings, method, parameters, first,
-            )?))
-        }
+        Device::Cpu => on(adarem_cpu::Cpu::new(), settings, method, parameters, first),
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => on(
+            adarem_vulkan::Vulkan::open()?,
+            settings,
+            method,
+            parameters,
+            first,
+        ),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => on(
+            adarem_cuda::Cuda::open(0)?,
+            settings,
+            method,
+            parameters,
+            first,
+        ),
+        #[allow(
+            unreachable_patterns,
+            reason = "with all features, no device is missing"
+        )]
+        missing => bail!(
+            "this program was built without that backend; build it with `--features adarem-examples/{}`",
+            missing
+                .to_possible_value()
+                .expect("no device is hidden")
+                .get_name(),
+        ),
     }
+}
+
+fn on<B>(
+    backend: B,
+    settings: &Settings,
+    method: Method,
+    parameters: &mut [&mut Parameter],
+    first: Now,
+) -> anyhow::Result<Box<dyn Descend>>
+where
+    B: Backend<Elem = f32> + 'static,
+    B::Error: Send + Sync + 'static,
+{
+    Ok(Box::new(Descent::new(
+        backend, settings, method, parameters, first,
+    )?))
 }
 
 struct Descent<B> {

@@ -9,6 +9,7 @@ mod descent;
 mod meter;
 mod method;
 mod race;
+pub mod range_test;
 pub mod report;
 mod run;
 mod settings;

@@ -138,11 +138,37 @@ pub enum LambdaSchedule {
 /// What carries the steps out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Device {
-    /// The host's threads and vector units.
+    /// The host, with its vector units.
     Cpu,
+    /// A Vulkan device, if built with the feature `vulkan`.
+    Vulkan,
+    /// An NVIDIA GPU, if built with the feature `cuda`.
+    Cuda,
 }
 
 impl Settings {
+    /// A task with everything as it usually is.
+    pub fn of(task: TaskName) -> Self {
+        let methods = Method::USUAL.into_iter();
+        Self {
+            task,
+            methods: methods.filter(|method| method.suits(task)).collect(),
+            hidden: task.hidden(),
+            epochs: task.epochs(),
+            seed: 0,
+            batch: task.batch(),
+            rates: Vec::new(),
+            schedule: RateSchedule::Cosine,
+            warmup: 0,
+            lambda: 0.999,
+            lambda_schedule: LambdaSchedule::Epoch,
+            lambda_decay: 0.999,
+            weight_decay: None,
+            clip: None,
+            device: Device::Cpu,
+        }
+    }
+
     /// The data and a fresh network.
     ///
     /// # Errors
@@ -223,21 +249,13 @@ impl Settings {
     /// A run of two short epochs.
     pub fn brief() -> Self {
         Self {
-            task: TaskName::Digits,
             methods: vec![Method::ADAREM, Method::ADAREM_S],
             hidden: vec![8, 8],
             epochs: 2,
             seed: 5,
             batch: 200,
-            rates: Vec::new(),
-            schedule: RateSchedule::Cosine,
-            warmup: 0,
-            lambda: 0.999,
-            lambda_schedule: LambdaSchedule::Epoch,
-            lambda_decay: 0.999,
             weight_decay: Some(1e-4),
-            clip: None,
-            device: Device::Cpu,
+            ..Self::of(TaskName::Digits)
         }
     }
 }

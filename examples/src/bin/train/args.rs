@@ -136,43 +136,43 @@ impl RunArguments {
     /// # Errors
     /// If an optimizer is asked for by name that has nothing to show on the task.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let task = self.task.unwrap_or(TaskName::Digits);
+        let usual = Settings::of(self.task.unwrap_or(TaskName::Digits));
         Ok(Settings {
-            task,
-            methods: self.methods(task)?,
-            hidden: self.hidden.clone().unwrap_or(task.hidden()),
-            epochs: self.epochs.unwrap_or(task.epochs()),
-            seed: self.seed.unwrap_or(0),
-            batch: self.batch.unwrap_or(task.batch()),
+            task: usual.task,
+            methods: self.methods(&usual)?,
+            hidden: self.hidden.clone().unwrap_or(usual.hidden),
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            seed: self.seed.unwrap_or(usual.seed),
+            batch: self.batch.unwrap_or(usual.batch),
             rates: self.rates.clone(),
-            schedule: self.schedule.unwrap_or(RateSchedule::Cosine),
-            warmup: self.warmup.unwrap_or(0),
-            lambda: self.lambda.unwrap_or(0.999),
-            lambda_schedule: self.lambda_schedule.unwrap_or(LambdaSchedule::Epoch),
-            lambda_decay: self.lambda_decay.unwrap_or(0.999),
-            weight_decay: self.weight_decay,
-            clip: self.clip,
-            device: self.backend.unwrap_or(Device::Cpu),
+            schedule: self.schedule.unwrap_or(usual.schedule),
+            warmup: self.warmup.unwrap_or(usual.warmup),
+            lambda: self.lambda.unwrap_or(usual.lambda),
+            lambda_schedule: self.lambda_schedule.unwrap_or(usual.lambda_schedule),
+            lambda_decay: self.lambda_decay.unwrap_or(usual.lambda_decay),
+            weight_decay: self.weight_decay.or(usual.weight_decay),
+            clip: self.clip.or(usual.clip),
+            device: self.backend.unwrap_or(usual.device),
         })
     }
 
-    fn methods(&self, task: TaskName) -> anyhow::Result<Vec<Method>> {
+    fn methods(&self, usual: &Settings) -> anyhow::Result<Vec<Method>> {
+        if self.optimizers.is_empty() {
+            return Ok(usual.methods.clone());
+        }
+        let task = usual.task;
         let mut methods = Vec::new();
         let mut add = |method| {
             if !methods.contains(&method) {
                 methods.push(method);
             }
         };
-        let suiting = |methods: &[Method]| -> Vec<Method> {
-            methods
-                .iter()
-                .copied()
-                .filter(|method| method.suits(task))
-                .collect()
-        };
         for choice in &self.optimizers {
             match choice {
-                Choice::All => suiting(&Method::all()).into_iter().for_each(&mut add),
+                Choice::All => Method::all()
+                    .into_iter()
+                    .filter(|m| m.suits(task))
+                    .for_each(&mut add),
                 Choice::One(method) => {
                     anyhow::ensure!(
                         method.suits(task),
@@ -182,9 +182,6 @@ impl RunArguments {
                     add(*method);
                 }
             }
-        }
-        if self.optimizers.is_empty() {
-            methods = suiting(&Method::USUAL);
         }
         Ok(methods)
     }

@@ -1,0 +1,284 @@
+//! AdaRem with a byte of state a parameter.
+
+use super::AdaRem;
+use super::decay::Decay;
+use super::moments::Average;
+use super::resilience::{Resilience, inverse};
+use crate::error::{ErrorKind, Invalid, Mismatch, ensure};
+use crate::fold::{FoldOp, Scope};
+use crate::host::Host;
+use crate::rule::{Engine, Rule};
+
+/// The largest `q`.
+const FULL: f32 = 127.0;
+
+/// [`AdaRem`] for one tensor of `f32`, with m kept in a signed byte a parameter instead of a float: for
+/// microcontrollers.
+///
+/// ```text
+/// initialize: q = 0, unit = 0                       (m is q unit)
+/// for t = 0, 1, ..
+///   g = gradient at theta
+///   b = sign(g) q / 127
+///   theta = (theta - lr weight_decay theta) - lr (1 + lambda b) g
+///   m = beta q unit + (1 - beta) g
+///   unit = max |m| / 127
+///   q = m / unit, rounded to the nearest integer, a half away from 0
+/// ```
+///
+/// The coefficient needs m only in units of its maximum, and that is what a byte holds: `b` is q / 127, in
+/// [-1, 1], without any reciprocal of a maximum.
+///
+/// *Error.* Rounding moves m by at most half a unit a step, and the average forgets it at its own pace. So
+/// m differs from the m of [`AdaRem`] under the same gradients by at most U / (2 (1 - beta)), where U is the
+/// largest unit so far: for beta = 0.9 by 5 units, 4 % of the largest max |m|. (Beside the rounding of the
+/// floats themselves.) A component of m below half a unit is 0, and lanes whose gradient is far below the
+/// tensor's largest step as SGD.
+///
+/// Two trips over memory, 18 bytes a parameter. *NaN, infinity, zero.* A NaN gradient makes its own lane NaN, and
+/// its q 0. An infinite one makes its lane infinite and empties the state: q = 0 everywhere. An empty tensor
+/// is fine.
+///
+/// ```
+/// use adarem::{AdaRem, AdaRem8};
+///
+/// let (mut theta, mut m) = ([3.0f32, -4.0], [0i8; 2]);
+/// let mut optimizer = AdaRem8::new(AdaRem::default(), &mut m)?;
+/// for _ in 0..100 {
+///     let grad = theta.map(|x| 2.0 * x);
+///     optimizer.step(&mut theta, &grad)?;
+/// }
+/// assert!(theta.iter().all(|x| x.abs() < 1e-3));
+/// # Ok::<(), adarem::ErrorKind>(())
+/// ```
+#[derive(Debug)]
+pub struct AdaRem8<'m> {
+    rule: AdaRem,
+    q: &'m mut [i8],
+    unit: f32,
+}
+
+impl<'m> AdaRem8<'m> {
+    /// Begins at step 0, with state in `q`, which is set to zero.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a hyper-parameter out of its range, for an eps other than 0, and for the
+    /// scope of a group.
+    pub fn new(rule: AdaRem, q: &'m mut [i8]) -> Result<Self, ErrorKind> {
+        check(&rule)?;
+        q.fill(0);
+        Ok(AdaRem8 { rule, q, unit: 0.0 })
+    }
+
+    /// Goes on from a state kept elsewhere: `q` as it is, and its [`unit`](Self::unit).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); and [`ErrorKind::Config`] for a unit that is negative or not finite.
+    pub fn resume(rule: AdaRem, q: &'m mut [i8], unit: f32) -> Result<Self, ErrorKind> {
+        check(&rule)?;
+        crate::error::non_negative("unit", f64::from(unit))?;
+        Ok(AdaRem8 { rule, q, unit })
+    }
+
+    /// What a `q` of 1 stands for: m is `q * unit`.
+    pub fn unit(&self) -> f32 {
+        self.unit
+    }
+
+    /// The state: m in units.
+    pub fn state(&self) -> &[i8] {
+        self.q
+    }
+
+    /// The rule, to change hyper-parameters between steps; they are checked by the next.
+    pub fn rule_mut(&mut self) -> &mut AdaRem {
+        &mut self.rule
+    }
+
+    /// One step: rewrites `theta` by `grad`; both are as long as the state.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Length`], [`ErrorKind::Config`]: refused, nothing was changed.
+    #[inline(always)]
+    pub fn step(&mut self, theta: &mut [f32], grad: &[f32]) -> Result<(), ErrorKind> {
+        check(&self.rule)?;
+        if theta.len() != self.q.len() {
+            return Err(Mismatch {
+                what: "theta",
+                tensor: 0,
+                expected: self.q.len(),
+                got: theta.len(),
+            }
+            .into());
+        }
+        let mut host: Host<'_, f32, 0, 0> = Host::new(theta, grad, [], &mut [])?;
+        let average = Average::new(self.rule.beta, &mut host);
+        let resilience = Resilience::new(self.rule.lambda, 0.0, 1.0 / FULL, &mut host);
+        let decay = Decay::new(self.rule.lr * self.rule.weight_decay, &mut host);
+        let lr = host.uniform(self.rule.lr);
+        let unit = self.unit;
+
+        let mut largest = 0.0;
+        for (&q, &g) in self.q.iter().zip(grad) {
+            let m = average.next(f32::from(q) * unit, g);
+            largest = FoldOp::MaxAbs.step(largest, m);
+        }
+        let scale = FULL * inverse(largest);
+        for ((q, theta), &g) in self.q.iter_mut().zip(theta).zip(grad) {
+            let old = f32::from(*q);
+            *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
+            let m = average.next(old * unit, g) * scale;
+            // A NaN becomes 0, and 127 plus a rounding error 127.
+            *q = (m + if m < 0.0 { -0.5 } else { 0.5 }) as i8;
+        }
+        self.unit = if scale > 0.0 { largest / FULL } else { 0.0 };
+        Ok(())
+    }
+}
+
+fn check(rule: &AdaRem) -> Result<(), Invalid> {
+    rule.check()?;
+    ensure(
+        rule.eps == 0.0,
+        "eps",
+        "be 0 with 8 bits of state",
+        rule.eps,
+    )?;
+    let alone = rule.scope == Scope::Tensor;
+    ensure(alone, "scope", "be the tensor with 8 bits of state", 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AdaRem8;
+    use crate::{AdaRem, ErrorKind, Host, Rule};
+
+    const N: usize = 50;
+
+    /// A gradient that changes its scale over eight orders of magnitude and its signs at random.
+    fn gradient(t: u32, state: &mut u32) -> [f32; N] {
+        let scale = libm::powf(10.0, libm::sinf(t as f32 * 0.02) * 4.0);
+        core::array::from_fn(|i| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((*state >> 8) as f32 / 8_388_608.0 - 1.0) * scale * (i as f32 + 1.0) / N as f32
+        })
+    }
+
+    #[test]
+    fn m_stays_within_its_bound() {
+        for beta in [0.0, 0.5, 0.9, 0.99] {
+            let rule = AdaRem {
+                beta,
+                ..AdaRem::default()
+            };
+            let mut q = [0; N];
+            let mut bytes = AdaRem8::new(rule, &mut q).unwrap();
+            let (mut theta, mut m, mut carried) = ([0.0f32; N], [0.0f32; N], [0.0]);
+            let (mut largest_unit, mut state, mut worst) = (0.0f32, 7, 0.0f32);
+            for t in 0..2000 {
+                let grad = gradient(t, &mut state);
+                bytes.step(&mut [0.0; N], &grad).unwrap();
+                rule.step(
+                    t.into(),
+                    &mut Host::new(&mut theta, &grad, [&mut m], &mut carried).unwrap(),
+                );
+                largest_unit = largest_unit.max(bytes.unit());
+                let bound = largest_unit / (2.0 * (1.0 - beta as f32));
+                for (&q, m) in bytes.state().iter().zip(m) {
+                    let error = (f32::from(q) * bytes.unit() - m).abs();
+                    assert!(
+                        error <= bound * 1.001,
+                        "beta {beta}, t {t}: {error} > {bound}"
+                    );
+                    worst = worst.max(error / bound);
+                }
+            }
+            // The bound is no wild overestimate, unless so many roundings are averaged that they cancel.
+            assert!(worst > 0.25 || beta > 0.9, "beta {beta}: {worst}");
+        }
+    }
+
+    #[test]
+    fn the_first_step_is_plain_sgd_and_the_sign_never_turns() {
+        let mut q = [0; N];
+        let mut optimizer = AdaRem8::new(
+            AdaRem {
+                lr: 1.0,
+                ..AdaRem::default()
+            },
+            &mut q,
+        )
+        .unwrap();
+        let mut state = 3;
+        let grad = gradient(0, &mut state);
+        let mut theta = [0.0; N];
+        optimizer.step(&mut theta, &grad).unwrap();
+        assert!(theta.iter().zip(grad).all(|(x, g)| *x == -g));
+        for t in 1..300 {
+            let (mut theta, grad) = ([0.0f32; N], gradient(t, &mut state));
+            optimizer.step(&mut theta, &grad).unwrap();
+            assert!(
+                theta
+                    .iter()
+                    .zip(grad)
+                    .all(|(x, g)| -x * g >= 0.0 && x.abs() <= 2.0 * g.abs())
+            );
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_in_its_lane_and_infinity_empties_the_state() {
+        let mut q = [0; 3];
+        let mut optimizer = AdaRem8::new(AdaRem::default(), &mut q).unwrap();
+        let mut theta = [0.0; 3];
+        optimizer.step(&mut theta, &[1.0, f32::NAN, -0.5]).unwrap();
+        assert!(theta[1].is_nan() && theta[0] == -0.1 && theta[2] == 0.05);
+        assert_eq!(optimizer.state(), [127, 0, -64]);
+        optimizer
+            .step(&mut theta, &[f32::INFINITY, 1.0, 1.0])
+            .unwrap();
+        assert_eq!((optimizer.state(), optimizer.unit()), (&[0; 3][..], 0.0));
+        assert!(theta[2].is_finite());
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_refused() {
+        let refused = |rule| matches!(AdaRem8::new(rule, &mut []), Err(ErrorKind::Config(_)));
+        assert!(refused(AdaRem {
+            eps: 1e-8,
+            ..AdaRem::default()
+        }));
+        assert!(refused(AdaRem {
+            scope: crate::Scope::Group,
+            ..AdaRem::default()
+        }));
+        assert!(AdaRem8::resume(AdaRem::default(), &mut [], f32::NAN).is_err());
+        let mut q = [0; 2];
+        let mut optimizer = AdaRem8::new(AdaRem::default(), &mut q).unwrap();
+        assert!(optimizer.step(&mut [0.0; 3], &[0.0; 3]).is_err());
+        assert!(optimizer.step(&mut [0.0; 2], &[0.0; 3]).is_err());
+    }
+
+    #[test]
+    fn a_resumed_run_ends_on_the_same_bits() {
+        let (mut once, mut twice) = ([0; N], [0; N]);
+        let mut a = AdaRem8::new(AdaRem::default(), &mut once).unwrap();
+        let (mut theta, mut same, mut state) = ([0.5; N], [0.5; N], 11);
+        let grads: [[f32; N]; 8] = core::array::from_fn(|t| gradient(t as u32 * 20, &mut state));
+        for grad in &grads {
+            a.step(&mut theta, grad).unwrap();
+        }
+        let mut unit = 0.0;
+        for grad in &grads {
+            let mut b = AdaRem8::resume(AdaRem::default(), &mut twice, unit).unwrap();
+            b.step(&mut same, grad).unwrap();
+            unit = b.unit();
+        }
+        assert!(
+            theta
+                .iter()
+                .zip(same)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
+    }
+}
