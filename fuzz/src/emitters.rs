@@ -20,7 +20,7 @@ use crate::rules::{lengths, numbers};
 pub(crate) fn ptx(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let shape = lengths(&mut bytes);
-    if bytes.byte() % 4 == 0 {
+    if bytes.byte().is_multiple_of(4) {
         ptx_of::<f64>(&mut bytes, &shape);
     } else {
         ptx_of::<f32>(&mut bytes, &shape);

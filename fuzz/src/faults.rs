@@ -30,7 +30,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let call = [Call::Step, Call::Read, Call::Write, Call::Zeros][bytes.below(4)];
         match bytes.below(8) {
             // A fault to come: of the next such call, or a later one.
-            0 => backend.fail_after(bytes.below(4), call, bytes.byte() % 2 == 0),
+            0 => backend.fail_after(bytes.below(4), call, bytes.byte().is_multiple_of(2)),
             1 => match save(&optimizer, &mut backend) {
                 Ok(state) => {
                     assert_eq!(phase, Phase::Ready, "what is torn was saved");

@@ -40,7 +40,7 @@ impl EachRule for Pick<'_> {
 }
 
 fn one<R: Tunable + Default + Clone + Debug>(bytes: &mut Bytes<'_>) {
-    let t = if bytes.byte() % 2 == 0 {
+    let t = if bytes.byte().is_multiple_of(2) {
         0
     } else {
         bytes.bits()
@@ -77,7 +77,7 @@ fn tuned<R: Tunable + Default + Clone + Debug>(bytes: &mut Bytes<'_>, t: u64) ->
     let mut names = Vec::new();
     rule.settings(&mut |name, _| names.push(name));
     for name in names {
-        if bytes.byte() % 2 == 0 {
+        if bytes.byte().is_multiple_of(2) {
             continue;
         }
         let value = bytes.number();

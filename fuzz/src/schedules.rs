@@ -211,8 +211,8 @@ fn check<S: Schedule + Clone + core::fmt::Debug>(
             "{schedule:?} in step {t}"
         );
         if let Some((low, high)) = ends {
-            // A rounding error beyond the ends.
-            let room = 1e-14 * low.abs().max(high.abs());
+            // A rounding error beyond the ends; below the normal range it does not shrink with them.
+            let room = 1e-14 * low.abs().max(high.abs()) + f64::from_bits(4);
             let between = low - room <= value && value <= high + room;
             assert!(between, "{schedule:?} is {value:e} in step {t}");
         }

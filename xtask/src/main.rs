@@ -1,5 +1,6 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
+mod fuzz;
 mod packages;
 mod proof;
 mod test;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xshell::{Shell, cmd};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -23,22 +26,26 @@ enum Chore {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Fuzzes every target for some seconds, or those that are named, and prints what it reached.
+    Fuzz(fuzz::Round),
 }
 
 fn main() -> ExitCode {
     let chore = Chore::parse();
-    let run = || -> xshell::Result<()> {
+    let run = || -> Result {
         let shell = Shell::new()?;
         shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         match chore {
-            Chore::Test => test::run(&shell),
-            Chore::Proof => proof::run(&shell),
+            Chore::Test => test::run(&shell)?,
+            Chore::Proof => proof::run(&shell)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
             )
-            .run(),
+            .run()?,
+            Chore::Fuzz(round) => fuzz::run(&shell, &round)?,
         }
+        Ok(())
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
