@@ -180,8 +180,19 @@ fn progress(step: u64, steps: u64) -> f64 {
     }
 }
 
+/// `height * scale`, where a power may have grown to infinity: a height of 0 stays 0.
+fn scaled(height: f64, scale: f64) -> f64 {
+    if height == 0.0 {
+        height
+    } else {
+        height * scale
+    }
+}
+
+/// Refuses what is not finite, and what is so large that the way between two values would not be.
 fn finite(name: &'static str, value: f64) -> Result<(), Invalid> {
-    ensure(value.is_finite(), name, "be finite", value)
+    let holds = value.abs() <= 0.5 * f64::MAX;
+    ensure(holds, name, "be at most 8.9e307 in magnitude", value)
 }
 
 /// Refuses zero steps.

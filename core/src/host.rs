@@ -408,8 +408,8 @@ impl<T: Element, const K: usize> Folding<T, K> {
         let mut row = self.maxima;
         for k in 0..K {
             if folds[k].op == FoldOp::Sum {
-                for l in 0..ROW {
-                    row[k][l] = self.sums[k][(first + l) % WIDTH];
+                for (l, x) in row[k].iter_mut().enumerate() {
+                    *x = self.sums[k][(first + l) % WIDTH];
                 }
             }
         }
@@ -420,10 +420,10 @@ impl<T: Element, const K: usize> Folding<T, K> {
     #[inline(always)]
     fn restore(&mut self, first: usize, folds: [Fold; K], row: [[T; ROW]; K], filled: usize) {
         for k in 0..K {
-            for l in filled..ROW {
+            for (l, &x) in row[k].iter().enumerate().skip(filled) {
                 match folds[k].op {
-                    FoldOp::MaxAbs => self.maxima[k][l] = row[k][l],
-                    FoldOp::Sum => self.sums[k][(first + l) % WIDTH] = row[k][l],
+                    FoldOp::MaxAbs => self.maxima[k][l] = x,
+                    FoldOp::Sum => self.sums[k][(first + l) % WIDTH] = x,
                 }
             }
         }

@@ -518,7 +518,7 @@ impl Plan {
         }
         for (p, pass) in self.passes.iter().enumerate() {
             if pass.outputs().any(|id| old.contains(id)) {
-                last = p;
+                last = last.max(p);
             }
         }
         let known = self

@@ -266,3 +266,51 @@ pub(crate) fn several_steps<B: Backend, R: Rule>(
     tally.compare(&want, &got, || format!("at the end, run as a plan, {note}"));
     Ok(())
 }
+
+/// Steps `t` of `rule` over tensors of these `lengths`, on `backend` and directly, from parameters and
+/// gradients that `numbers` gives, and from state of any numbers; compares every number after every step.
+///
+/// ```
+/// use adarem::AdaRem;
+/// use adarem_conformance::{Interpreter, agree, programs::Program};
+///
+/// let backend = &mut Interpreter::<f32>::default();
+/// agree(backend, &AdaRem::default(), &[5, 0, 700], 0..3, &mut || 0.5)?;
+/// agree(backend, &Program::decode(b"any bytes"), &[3], 0..1, &mut || f32::NAN)?;
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// The number that lies farthest off, or the backend's error, in words.
+pub fn agree<B: Backend, R: Rule>(
+    backend: &mut B,
+    rule: &R,
+    lengths: &[usize],
+    steps: Range<u64>,
+    numbers: &mut dyn FnMut() -> B::Elem,
+) -> Result<(), String> {
+    let mut tally = Tally::default();
+    let state = State::of_any(rule, lengths, &mut *numbers);
+    let ended = several_steps(
+        backend,
+        &mut tally,
+        rule,
+        state,
+        steps,
+        &mut |_| numbers(),
+        "",
+    );
+    match (ended, tally.worst) {
+        (Err(Stop(why)), _) => Err(why),
+        (
+            Ok(()),
+            Some((
+                note,
+                Difference {
+                    place, want, got, ..
+                },
+            )),
+        ) => Err(format!("{note}{place} must be {want}, is {got}")),
+        (Ok(()), None) => Ok(()),
+    }
+}

@@ -22,7 +22,8 @@
 //! - [`Failing`] makes any backend fail when told to, for tests of your own.
 //! - [`Alone`] steps one tensor by any rule on the host.
 //! - `vectors` replays what other implementations did.
-//! - [`programs`] makes random rules, for property tests and fuzzers of your own.
+//! - [`programs`] makes random rules, and [`agree`] steps any rule on both sides, for property tests and
+//!   fuzzers of your own.
 //!
 //! The guide `docs/new-backend.md` builds a backend from nothing.
 
@@ -49,8 +50,8 @@ pub mod vectors;
 pub use alone::Alone;
 pub use failing::{Call, Failing};
 pub use folds::lengths_around_the_tree;
-pub use kit::Kit;
-pub use number::{Random, spicy, ulps};
+pub use kit::{Kit, agree};
+pub use number::{Bytes, Random, spicy, ulps};
 pub use reference::Interpreter;
 pub use report::{Outcome, Report, Verdict};
 pub use state::Difference;

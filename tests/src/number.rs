@@ -60,6 +60,70 @@ impl Random {
     }
 }
 
+/// A string of bytes as a source of choices: what a fuzzer mutates. Used up, it gives zeros.
+///
+/// ```
+/// use adarem_conformance::Bytes;
+///
+/// let mut bytes = Bytes::new(&[7, 130]);
+/// assert_eq!((bytes.below(5), bytes.byte(), bytes.byte()), (2, 130, 0));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bytes<'b>(&'b [u8]);
+
+impl<'b> Bytes<'b> {
+    /// These bytes.
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Bytes(bytes)
+    }
+
+    /// The next one.
+    pub fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+
+    /// A number below `bound`, which is 1 to 256, by one byte.
+    ///
+    /// # Panics
+    /// Where the bound is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::from(self.byte()) % bound
+    }
+
+    /// 64 bits, by eight bytes.
+    pub fn bits(&mut self) -> u64 {
+        (0..8).fold(0, |bits, _| bits << 8 | u64::from(self.byte()))
+    }
+
+    /// A number: a spicy one by one byte, one of magnitude 2^-64 to 2^64 by three, or any by nine.
+    pub fn number<T: Element>(&mut self) -> T {
+        let spicy = spicy::<T>();
+        let choice = usize::from(self.byte());
+        match spicy.get(choice) {
+            Some(&x) => x,
+            None if choice.is_multiple_of(8) => T::from_le(self.bits()),
+            None => {
+                let exponent = i32::from(self.byte()) / 2 - 64;
+                let sign = if choice.is_multiple_of(2) { 1.0 } else { -1.0 };
+                let mantissa = 1.0 + f64::from(self.byte()) / 256.0;
+                T::from(sign * mantissa * f64::from(exponent).exp2()).unwrap_or_else(T::nan)
+            }
+        }
+    }
+
+    /// Whether none is left.
+    pub fn are_used_up(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is left.
+    pub fn rest(self) -> &'b [u8] {
+        self.0
+    }
+}
+
 /// The numbers where arithmetic goes wrong first, each with both signs: zeros, subnormals, the ends of the
 /// normal range, the neighbours of 1, magnitudes whose product or reciprocal over- or underflows,
 /// infinities and NaNs.

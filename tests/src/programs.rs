@@ -8,7 +8,7 @@ use adarem::{Backend, Engine, Fold, FoldOp, Invalid, Lane, Real, Rule, Scope};
 use proptest::strategy::Strategy;
 
 use crate::kit::{Run, several_steps};
-use crate::number::spicy;
+use crate::number::Bytes;
 use crate::ops::Calculation;
 use crate::state::State;
 
@@ -56,61 +56,32 @@ enum Instruction {
     Calculate(Calculation, u8, u8, u8),
 }
 
-/// Bytes, and zeros when they are used up.
-struct Bytes<'b>(&'b [u8]);
-
-impl Bytes<'_> {
-    fn next(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
-        self.0 = rest;
-        *first
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::from(self.next()) % bound
-    }
-
-    fn maybe(&mut self) -> Option<u8> {
-        let byte = self.next();
-        (!byte.is_multiple_of(4)).then_some(byte / 4)
-    }
-
-    /// A spicy number, or one whose upper bits are given.
-    fn number(&mut self) -> f64 {
-        let spicy = spicy::<f32>();
-        let at = self.below(spicy.len() + 32);
-        match spicy.get(at) {
-            Some(&x) => f64::from(x),
-            None => f64::from_bits(u64::from_be_bytes([
-                0x3f,
-                self.next(),
-                self.next(),
-                self.next(),
-                self.next(),
-                0,
-                0,
-                0,
-            ])),
+fn instructions(bytes: &mut Bytes<'_>) -> Vec<Instruction> {
+    let count = bytes.below(12);
+    let instruction = |_| {
+        let kind = bytes.below(Calculation::ALL.len() + 2);
+        match Calculation::ALL.get(kind) {
+            Some(&of) => Instruction::Calculate(of, bytes.byte(), bytes.byte(), bytes.byte()),
+            None => Instruction::Literal(bytes.number()),
         }
-    }
+    };
+    (0..count).map(instruction).collect()
+}
 
-    fn instructions(&mut self) -> Vec<Instruction> {
-        let count = self.below(12);
-        let instruction = |_| {
-            let kind = self.below(Calculation::ALL.len() + 2);
-            match Calculation::ALL.get(kind) {
-                Some(&of) => Instruction::Calculate(of, self.next(), self.next(), self.next()),
-                None => Instruction::Literal(self.number()),
-            }
-        };
-        (0..count).map(instruction).collect()
-    }
+/// A name, three times out of four.
+fn maybe(bytes: &mut Bytes<'_>) -> Option<u8> {
+    let byte = bytes.byte();
+    (!byte.is_multiple_of(4)).then_some(byte / 4)
 }
 
 impl Program {
     /// The rule that these bytes are.
     pub fn decode(bytes: &[u8]) -> Program {
-        let mut bytes = Bytes(bytes);
+        Program::read(&mut Bytes::new(bytes))
+    }
+
+    /// The rule that the next of these bytes are.
+    pub fn read(bytes: &mut Bytes<'_>) -> Program {
         let uniforms = (0..bytes.below(UNIFORMS)).map(|_| bytes.number()).collect();
         let passes = 1 + bytes.below(PASSES);
         let mut program = Program {
@@ -120,11 +91,11 @@ impl Program {
             carry: [None; CARRIED],
         };
         for _ in 0..passes {
-            let instructions = bytes.instructions();
-            let theta = bytes.maybe();
-            let slots = core::array::from_fn(|_| bytes.maybe());
+            let lane = instructions(bytes);
+            let theta = maybe(bytes);
+            let slots = core::array::from_fn(|_| maybe(bytes));
             let folds = (0..bytes.below(5)).map(|_| {
-                let byte = bytes.next();
+                let byte = bytes.byte();
                 let op = if byte & 1 == 0 {
                     FoldOp::Sum
                 } else {
@@ -135,17 +106,17 @@ impl Program {
                 } else {
                     Scope::Tensor
                 };
-                (Fold { op, scope }, bytes.next())
+                (Fold { op, scope }, bytes.byte())
             });
             program.passes.push(Body {
                 folds: folds.collect(),
-                instructions,
+                instructions: lane,
                 theta,
                 slots,
             });
-            program.between.push(bytes.instructions());
+            program.between.push(instructions(bytes));
         }
-        program.carry = core::array::from_fn(|_| bytes.maybe());
+        program.carry = core::array::from_fn(|_| maybe(bytes));
         program
     }
 

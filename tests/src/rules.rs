@@ -12,24 +12,12 @@ use crate::state::State;
 
 pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
     for_each(run);
-    adarem_adapters::for_each(&mut Wrappers(run));
+    adarem_adapters::for_each(run);
 }
 
 impl<B: Backend> EachRule for Run<'_, B> {
     fn rule<R: Tunable + Default + Clone + PartialEq + Debug + Send + 'static>(&mut self) {
-        check_rule::<B, R>(self, format!("rule {}", R::NAME));
-    }
-}
-
-/// Wrappers are named by their types: some keep the name of the rule that they wrap.
-struct Wrappers<'r, 'a, B: Backend>(&'r mut Run<'a, B>);
-
-impl<B: Backend> EachRule for Wrappers<'_, '_, B> {
-    fn rule<R: Tunable + Default + Clone + PartialEq + Debug + Send + 'static>(&mut self) {
-        let path = core::any::type_name::<R>();
-        let names = path.split_inclusive(['<', ' ', ',']);
-        let short = names.map(|name| name.rsplit("::").next().unwrap_or(name));
-        check_rule::<B, R>(self.0, format!("wrapper {}", short.collect::<String>()));
+        check_rule::<B, R>(self);
     }
 }
 
@@ -41,8 +29,8 @@ enum Gradients {
     SpicyOnce,
 }
 
-/// What every rule goes through: tensors of lengths of which none is round and one is 0, late steps, where bias
-/// corrections have become 1, and spicy gradients.
+/// What every rule goes through: tensors of lengths of which none is round and one is 0, late steps, where
+/// bias corrections have become 1, and spicy gradients.
 const SCENARIOS: [(&[usize], Range<u64>, Gradients); 3] = [
     (&[1, 0, 700, 4_500], 0..5, Gradients::Ordinary),
     (&[50], 999_999..1_000_002, Gradients::Ordinary),
@@ -50,11 +38,8 @@ const SCENARIOS: [(&[usize], Range<u64>, Gradients); 3] = [
 ];
 
 /// Checks a rule and its variations, as one check.
-fn check_rule<B: Backend, R: Tunable + Default + PartialEq + Debug>(
-    run: &mut Run<'_, B>,
-    check: String,
-) {
-    run.check(check, |backend, random, tally| {
+fn check_rule<B: Backend, R: Tunable + Default + PartialEq + Debug>(run: &mut Run<'_, B>) {
+    run.check(format!("rule {}", R::NAME), |backend, random, tally| {
         for rule in variations::<R>() {
             for (lengths, steps, gradients) in SCENARIOS {
                 let state = State::start(&rule, lengths, || random.ordinary());

@@ -294,6 +294,45 @@ fn the_exponential_rate_is_never_materialised_beyond_range() {
     assert_eq!((refused.name, refused.value), ("lr", f64::INFINITY));
 }
 
+/// Found by fuzzing: a power that grew to infinity made NaN of a rate of 0.
+#[test]
+fn growth_of_zero_stays_zero() {
+    let (start, factor) = (0.0, f64::MAX);
+    let (every, first, growth) = (1, 1, 2);
+    let milestones = [1, 2];
+    let growing: [&dyn Schedule; 4] = [
+        &Exponential { start, factor },
+        &StepDecay {
+            start,
+            factor,
+            every,
+        },
+        &MultiStep {
+            start,
+            factor,
+            milestones,
+        },
+        &Geometric {
+            start,
+            factor,
+            first,
+            growth,
+        },
+    ];
+    for schedule in growing {
+        schedule.check().unwrap();
+        assert_eq!([0, 5, u64::MAX].map(|t| schedule.at(t)), [0.0; 3]);
+    }
+    // And a cycle without height stays at its base.
+    let flat = Cyclic {
+        base: 0.5,
+        max: 0.5,
+        half: 10,
+        cycle: Cycle::Decaying(factor),
+    };
+    assert_eq!([0, 5, u64::MAX].map(|t| flat.at(t)), [0.5; 3]);
+}
+
 #[test]
 fn a_plateau_lets_the_rate_fall_and_is_saved_as_a_value() {
     let losses = [

@@ -1,6 +1,7 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
 mod embedded;
+mod fuzz;
 mod instructions;
 mod packages;
 mod proof;
@@ -32,6 +33,8 @@ enum Chore {
     /// Builds for machines without an operating system, and runs trainings and the C example on an emulated
     /// Cortex-M.
     Embedded,
+    /// Fuzzes every target for some seconds, or those that are named, and prints what it reached.
+    Fuzz(fuzz::Round),
     /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
     Instructions {
         /// Writes the table anew.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             )
             .run()?,
             Chore::Embedded => embedded::run(&shell)?,
+            Chore::Fuzz(round) => fuzz::run(&shell, &round)?,
             Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
         Ok(())

@@ -3,12 +3,16 @@
 use xshell::{Shell, cmd};
 
 use crate::proof::Level;
-use crate::{Result, embedded, packages, proof};
+use crate::{Result, embedded, instructions, packages, proof};
 
 pub(crate) fn run(shell: &Shell) -> Result {
     packages::install(shell)?;
     packages::install_assemblers(shell)?;
     cmd!(shell, "cargo fmt --all --check").run()?;
+    for workspace in ["adapters/capi/library", "bench", "embedded", "fuzz"] {
+        let manifest = format!("{workspace}/Cargo.toml");
+        cmd!(shell, "cargo fmt --all --manifest-path {manifest} --check").run()?;
+    }
     cmd!(
         shell,
         "cargo clippy --quiet --workspace --all-targets -- --deny warnings"
@@ -21,5 +25,15 @@ pub(crate) fn run(shell: &Shell) -> Result {
     }
     // At the levels of firmware and of releases; `cargo xtask proof` holds it at all.
     proof::run(&[Level::Z, Level::Three])?;
-    embedded::run(shell)
+    embedded::run(shell)?;
+    instructions::run(shell, false)?;
+    // A workspace of its own: the targets, and every input that once crashed one.
+    let fuzz = ["--manifest-path", "fuzz/Cargo.toml"];
+    cmd!(
+        shell,
+        "cargo clippy --quiet {fuzz...} --all-targets -- --deny warnings"
+    )
+    .run()?;
+    cmd!(shell, "cargo test {fuzz...}").run()?;
+    Ok(())
 }

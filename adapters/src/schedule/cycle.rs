@@ -3,7 +3,7 @@
 use adarem::Invalid;
 use adarem::error::{ensure, positive};
 
-use super::{Anneal, Schedule, Stage, finite, progress, some};
+use super::{Anneal, Schedule, Stage, finite, progress, scaled, some};
 
 /// A triangle between two rates, again and again.
 ///
@@ -52,7 +52,11 @@ impl Schedule for Cyclic {
             Cycle::Halving => libm::exp2(-(stage.index as f64)),
             Cycle::Decaying(factor) => libm::pow(factor, step as f64),
         };
-        self.base + (self.max - self.base) * (1.0 - libm::fabs(x)).max(0.0) * scale
+        self.base
+            + scaled(
+                (self.max - self.base) * (1.0 - libm::fabs(x)).max(0.0),
+                scale,
+            )
     }
 
     fn check(&self) -> Result<(), Invalid> {

@@ -3,7 +3,7 @@
 use adarem::Invalid;
 use adarem::error::{ensure, positive};
 
-use super::{Anneal, Schedule, Stage, finite, progress, some};
+use super::{Anneal, Schedule, Stage, finite, progress, scaled, some};
 
 /// `start / sqrt(t + 1)`: the rate of the regret theorems.
 ///
@@ -206,7 +206,7 @@ pub struct Exponential {
 
 impl Schedule for Exponential {
     fn at(&self, step: u64) -> f64 {
-        self.start * libm::pow(self.factor, step as f64)
+        scaled(self.start, libm::pow(self.factor, step as f64))
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -235,7 +235,7 @@ pub struct StepDecay {
 impl Schedule for StepDecay {
     fn at(&self, step: u64) -> f64 {
         let falls = Stage::of(step, self.every, 1).index;
-        self.start * libm::pow(self.factor, falls as f64)
+        scaled(self.start, libm::pow(self.factor, falls as f64))
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -272,7 +272,7 @@ impl<M: AsRef<[u64]> + Sync> Schedule for MultiStep<M> {
             .iter()
             .filter(|&&m| m <= step)
             .count();
-        self.start * libm::pow(self.factor, passed as f64)
+        scaled(self.start, libm::pow(self.factor, passed as f64))
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -303,7 +303,7 @@ pub struct Geometric {
 impl Schedule for Geometric {
     fn at(&self, step: u64) -> f64 {
         let stage = Stage::of(step, self.first, self.growth).index;
-        self.start * libm::pow(self.factor, stage as f64)
+        scaled(self.start, libm::pow(self.factor, stage as f64))
     }
 
     fn check(&self) -> Result<(), Invalid> {

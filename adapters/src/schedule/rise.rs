@@ -39,6 +39,14 @@ impl Schedule for RangeTest {
     fn check(&self) -> Result<(), Invalid> {
         positive("from", self.from)?;
         positive("to", self.to)?;
+        let ratio = self.to / self.from;
+        let holds = self.linear || ratio.is_normal();
+        ensure(
+            holds,
+            "to",
+            "have a ratio to from that a number can hold",
+            self.to,
+        )?;
         some("steps", self.steps)
     }
 }
