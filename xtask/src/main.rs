@@ -2,6 +2,7 @@
 
 mod embedded;
 mod fuzz;
+mod gpu;
 mod instructions;
 mod packages;
 mod proof;
@@ -35,6 +36,8 @@ enum Chore {
     Embedded,
     /// Fuzzes every target for some seconds, or those that are named, and prints what it reached.
     Fuzz(fuzz::Round),
+    /// Runs the conformance suites and benches of the GPU backends on the GPU at hand, or gathers them for one.
+    Gpu(gpu::Suites),
     /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
     Instructions {
         /// Writes the table anew.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
             .run()?,
             Chore::Embedded => embedded::run(&shell)?,
             Chore::Fuzz(round) => fuzz::run(&shell, &round)?,
+            Chore::Gpu(suites) => gpu::run(&shell, &suites)?,
             Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
         Ok(())
