@@ -420,10 +420,17 @@ impl<T: Element, const K: usize> Folding<T, K> {
     #[inline(always)]
     fn restore(&mut self, first: usize, folds: [Fold; K], row: [[T; ROW]; K], filled: usize) {
         for k in 0..K {
-            for (l, &x) in row[k].iter().enumerate().skip(filled) {
-                match folds[k].op {
-                    FoldOp::MaxAbs => self.maxima[k][l] = x,
-                    FoldOp::Sum => self.sums[k][(first + l) % WIDTH] = x,
+            match folds[k].op {
+                // Zipped: that `l` is less than ROW is not seen at every optimization.
+                FoldOp::MaxAbs => {
+                    for (l, (to, &x)) in self.maxima[k].iter_mut().zip(&row[k]).enumerate() {
+                        *to = if l < filled { *to } else { x };
+                    }
+                }
+                FoldOp::Sum => {
+                    for (l, &x) in row[k].iter().enumerate().skip(filled) {
+                        self.sums[k][(first + l) % WIDTH] = x;
+                    }
                 }
             }
         }

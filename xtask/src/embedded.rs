@@ -132,6 +132,9 @@ fn print_costs(shell: &Shell, toolchain: &Toolchain) -> Result {
         ("", "step_fixed", "AdaRem, hyper-parameters fixed"),
         ("tuned", "step_tuned", "AdaRem, all chosen at run time"),
         ("bytes", "step_bytes", "AdaRem8, a byte of state"),
+        ("adarem_s", "step_default", "AdaRem-S, by its defaults"),
+        ("sgdm", "step_default", "SGD with momentum, by its defaults"),
+        ("adamw", "step_default", "AdamW, by its defaults"),
     ] {
         for level in [Level::Z, Level::Three] {
             let cost = Cost::of(shell, toolchain, level, features, symbol)?;

@@ -11,7 +11,7 @@ mod board;
 use core::fmt::Write;
 use core::hint::black_box;
 
-use adarem::{AdaRem, AdaRem8, Host, Rule, Scope};
+use adarem::{AdaRem, AdaRem8, AdaRemS, AdamW, Host, Rule, Scope, SgdM};
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::entry;
@@ -53,6 +53,21 @@ fn step_tuned(
     }
 }
 
+/// The step of another rule, with its defaults.
+#[inline(never)]
+fn step_default<R: Rule + Default, const S: usize, const C: usize>(
+    t: u64,
+    theta: &mut Lanes,
+    grad: &Lanes,
+    slots: [&mut Lanes; S],
+    carried: &mut [f32; C],
+) {
+    let slots = slots.map(|slot| slot.as_mut_slice());
+    if let Ok(mut host) = Host::new(theta, grad, slots, carried) {
+        R::default().step(t, &mut host);
+    }
+}
+
 /// The step with a byte of state a parameter.
 #[inline(never)]
 fn step_bytes(optimizer: &mut AdaRem8<'_>, theta: &mut Lanes, grad: &Lanes) -> bool {
@@ -78,11 +93,18 @@ fn main() -> ! {
         board::fail()
     };
     let before = SYST::get_current();
-    for _ in 0..STEPS {
+    let (mut v, mut carried_s) = ([0.5; LANES], [0.0, 1.0, 0.0]);
+    for t in 0..STEPS as u64 {
         if cfg!(feature = "bytes") {
             step_bytes(&mut optimizer, &mut theta, &grad);
         } else if cfg!(feature = "tuned") {
             step_tuned(&black_box(RULE), &mut theta, &grad, &mut m, &mut carried);
+        } else if cfg!(feature = "sgdm") {
+            step_default::<SgdM, 1, 0>(t, &mut theta, &grad, [&mut m], &mut []);
+        } else if cfg!(feature = "adamw") {
+            step_default::<AdamW, 2, 0>(t, &mut theta, &grad, [&mut m, &mut v], &mut []);
+        } else if cfg!(feature = "adarem_s") {
+            step_default::<AdaRemS, 1, 3>(t, &mut theta, &grad, [&mut m], &mut carried_s);
         } else {
             step_fixed(&mut theta, &grad, &mut m, &mut carried);
         }
