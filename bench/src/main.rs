@@ -1,7 +1,8 @@
-//! adarem beside hand-written loops, the memory's own speed and PyTorch, in one run.
+//! adarem beside hand-written loops, the memory's own speed and its peers, in one run.
 //!
 //! `cargo xtask bench` calls this; it writes BENCHMARKS.md and its pictures.
 
+mod libraries;
 mod loops;
 mod models;
 mod ours;
@@ -25,7 +26,7 @@ use race::{Contender, race};
 use report::Section;
 use torch::Torch;
 
-/// Measures adarem beside hand-written loops, the memory's own speed and PyTorch where Python has it.
+/// Measures adarem beside hand-written loops, the memory's own speed, candle, burn, dfdx, and PyTorch where Python has it.
 #[derive(Parser)]
 struct Options {
     /// The largest number of parameters.
@@ -405,6 +406,7 @@ fn against_peers(len: usize, rounds: usize, torch: Option<&RefCell<Torch>>) -> V
             &shared,
         ),
     ];
+    contenders.extend(libraries::all(len));
     contenders.extend(
         torch
             .map(|torch| Torch::contenders(torch, 1, len))

@@ -43,19 +43,23 @@ const RUNGS: [i64; 10] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
 /// assert!((theta[3] / 1e90 - 1.0).abs() < 1e-14);
 /// # Ok::<(), adarem::ErrorKind>(())
 /// ```
+///
+/// A rule that cares for speed looks which form it has before its pass, not in every lane.
 #[derive(Clone, Debug)]
-pub struct Power<R>(Form<R>);
-
-#[derive(Clone, Debug)]
-enum Form<R> {
-    /// So many square roots.
+pub enum Power<R> {
+    /// So many square roots, at most 4.
     Roots(u8),
-    Any {
-        /// 2^(2 q k) for every rung k.
-        rungs: [R; RUNGS.len()],
-        /// 4 q: what z and its powers are multiplied by for 2 q ln m.
-        slope: R,
-    },
+    /// Any other power.
+    Series(Series<R>),
+}
+
+/// The numbers of a [`Power`] that no roots make.
+#[derive(Clone, Debug)]
+pub struct Series<R> {
+    /// 2^(2 q k) for every rung k.
+    rungs: [R; RUNGS.len()],
+    /// 4 q: what z and its powers are multiplied by for 2 q ln m.
+    slope: R,
 }
 
 /// 1/23, 1/21, .., 1/3, 1: the series of ln in z^2, for |z| <= 0.172, and no less exact than 1e-17.
@@ -102,9 +106,9 @@ impl<R: Real> Power<R> {
     pub fn new<E: Engine<Real = R>>(q: f64, e: &mut E) -> Self {
         let roots = [1.0, 0.5, 0.25, 0.125, 0.0625];
         if let Some(roots) = roots.iter().position(|&root| root == q) {
-            return Power(Form::Roots(roots as u8));
+            return Power::Roots(roots as u8);
         }
-        Power(Form::Any {
+        Power::Series(Series {
             rungs: RUNGS.map(|k| e.uniform(libm::exp2(2.0 * q * k as f64))),
             slope: e.uniform(4.0 * q),
         })
@@ -113,39 +117,42 @@ impl<R: Real> Power<R> {
     /// x^q.
     #[inline(always)]
     pub fn of(&self, x: R) -> R {
-        match &self.0 {
-            Form::Roots(count) => (0..*count).fold(x, |x, _| x.sqrt()),
-            Form::Any { rungs, slope } => any(rungs, *slope, x),
+        match self {
+            Power::Roots(count) => (0..*count).fold(x, |x, _| x.sqrt()),
+            Power::Series(series) => series.of(x),
         }
     }
 }
 
-#[inline(always)]
-fn any<R: Real>(rungs: &[R; RUNGS.len()], slope: R, x: R) -> R {
-    let one = R::lit(1.0);
-    let s = x.sqrt();
-    let small = s.lt(one);
-    let mut m = R::select(small, one / s, s);
-    let mut r = one;
-    for (&k, &power) in RUNGS.iter().zip(rungs) {
-        // In f32 the first rungs are infinite, and no finite number stands on them.
-        let below = m.lt(R::lit(two_to(k)));
-        m = R::select(below, m, m * R::lit(two_to(-k)));
-        r = R::select(below, r, r * power);
-    }
-    // From [1, 2) to [sqrt(1/2), sqrt(2)], with the finest rung once more.
-    let [.., half] = *rungs;
-    let high = R::lit(core::f64::consts::SQRT_2).lt(m);
-    m = R::select(high, m * R::lit(0.5), m);
-    r = R::select(high, r * half, r);
+impl<R: Real> Series<R> {
+    /// x^q.
+    #[inline(always)]
+    pub fn of(&self, x: R) -> R {
+        let one = R::lit(1.0);
+        let s = x.sqrt();
+        let small = s.lt(one);
+        let mut m = R::select(small, one / s, s);
+        let mut r = one;
+        for (&k, &power) in RUNGS.iter().zip(&self.rungs) {
+            // In f32 the first rungs are infinite, and no finite number stands on them.
+            let below = m.lt(R::lit(two_to(k)));
+            m = R::select(below, m, m * R::lit(two_to(-k)));
+            r = R::select(below, r, r * power);
+        }
+        // From [1, 2) to [sqrt(1/2), sqrt(2)], with the finest rung once more.
+        let [.., half] = self.rungs;
+        let high = R::lit(core::f64::consts::SQRT_2).lt(m);
+        m = R::select(high, m * R::lit(0.5), m);
+        r = R::select(high, r * half, r);
 
-    let z = (m - one) / (m + one);
-    let y = slope * z * polynomial(&LN, z * z);
-    let power = r * polynomial(&EXP, y);
-    let power = R::select(small, one / power, power);
-    // 0, infinity and NaN are their own powers.
-    let power = R::select(R::lit(0.0).lt(s), power, s);
-    R::select(s.lt(R::lit(f64::INFINITY)), power, s)
+        let z = (m - one) / (m + one);
+        let y = self.slope * z * polynomial(&LN, z * z);
+        let power = r * polynomial(&EXP, y);
+        let power = R::select(small, one / power, power);
+        // 0, infinity and NaN are their own powers.
+        let power = R::select(R::lit(0.0).lt(s), power, s);
+        R::select(s.lt(R::lit(f64::INFINITY)), power, s)
+    }
 }
 
 /// e^(-x) for lanes x >= 0. The relative error is below 1e-14 in `f64` and 3e-6 in `f32` while the

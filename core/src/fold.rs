@@ -113,7 +113,10 @@ pub enum Scope {
 pub struct Accumulators<R> {
     op: FoldOp,
     pushed: usize,
-    acc: [R; WIDTH],
+    /// The first accumulator; a maximum, which needs no order, has no other.
+    first: R,
+    /// All of them, from the second lane of a sum on.
+    all: Option<[R; WIDTH]>,
 }
 
 impl<R: Real> Accumulators<R> {
@@ -123,23 +126,36 @@ impl<R: Real> Accumulators<R> {
         Accumulators {
             op,
             pushed: 0,
-            acc: [R::lit(0.0); WIDTH],
+            first: R::lit(0.0),
+            all: None,
         }
     }
 
     /// Folds the next lane in.
     #[inline(always)]
     pub fn push(&mut self, x: R) {
-        if let Some(acc) = self.acc.get_mut(self.pushed % WIDTH) {
-            *acc = self.op.step(*acc, x);
+        if self.op == FoldOp::MaxAbs || self.pushed == 0 {
+            self.first = self.op.step(self.first, x);
+        } else {
+            let all = self.all.get_or_insert_with(|| {
+                let mut all = [R::lit(0.0); WIDTH];
+                all[0] = self.first;
+                all
+            });
+            if let Some(acc) = all.get_mut(self.pushed % WIDTH) {
+                *acc = self.op.step(*acc, x);
+            }
         }
         self.pushed = self.pushed.wrapping_add(1);
     }
 
     /// Halves the accumulators down to the result.
     #[inline(always)]
-    pub fn finish(mut self) -> R {
-        halve(self.op, &mut self.acc, self.pushed)
+    pub fn finish(self) -> R {
+        match self.all {
+            Some(mut all) => halve(self.op, &mut all, self.pushed),
+            None => self.first,
+        }
     }
 }
 

@@ -125,10 +125,9 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             return Err(wrong("grad", grad.len()));
         }
         let mut slot = expected;
-        each::<S>(|k| {
-            if slots[k].len() != expected {
-                slot = slots[k].len();
-            }
+        each::<S>(|k| match slots.get(k) {
+            Some(other) if other.len() != expected => slot = other.len(),
+            _ => {}
         });
         if slot != expected {
             return Err(wrong("slot", slot));
@@ -207,7 +206,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         let mut largest = [T::zero(); K];
         // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
         let mut unequal = self.grad.len() != len;
-        each::<S>(|k| unequal |= self.slots[k].len() != len);
+        each::<S>(|k| unequal |= self.slots.get(k).is_none_or(|slot| slot.len() != len));
         if unequal {
             return largest;
         }
@@ -220,15 +219,25 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 grad,
                 slot: [T::zero(); S],
             };
-            each::<S>(|k| lane.slot[k] = self.slots[k].get(i).copied().unwrap_or(T::zero()));
+            each::<S>(|k| {
+                let slot = self.slots.get(k).and_then(|slot| slot.get(i));
+                if let (Some(x), Some(y)) = (lane.slot.get_mut(k), slot) {
+                    *x = *y;
+                }
+            });
             let (lane, folded) = f(lane);
             *theta = lane.theta;
             each::<S>(|k| {
-                if let Some(x) = self.slots[k].get_mut(i) {
-                    *x = lane.slot[k];
+                let slot = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
+                if let (Some(x), Some(y)) = (slot, lane.slot.get(k)) {
+                    *x = *y;
                 }
             });
-            each::<K>(|k| largest[k] = FoldOp::MaxAbs.step(largest[k], folded[k]));
+            each::<K>(|k| {
+                if let (Some(largest), Some(x)) = (largest.get_mut(k), folded.get(k)) {
+                    *largest = FoldOp::MaxAbs.step(*largest, *x);
+                }
+            });
         }
         largest
     }
@@ -297,57 +306,65 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
     ) -> [T; K] {
         let len = self.len();
-        let whole = len / ROW * ROW;
-        // A maximum needs no order, so one row serves, and stays in a register.
-        let mut largest = [[T::zero(); ROW]; K];
-        let mut sums = [[T::zero(); WIDTH]; K];
-        self.take(whole).rows(0, folds, f, &mut largest, &mut sums);
-        let mut single = [[T::zero(); 1]; K];
-        self.rows(whole, folds, f, &mut single, &mut sums);
+        let (whole, rest) = (len / ROW * ROW, len % ROW);
+        let rows = self.take(whole);
+        // The last lanes, where they do not fill a row, are stepped in a row of their own; so there is one
+        // place that calls `f`, and even a long one is inlined.
+        let mut last = Row::of(&self);
+        let mut folding = Folding {
+            maxima: [[T::zero(); ROW]; K],
+            sums: [[T::zero(); WIDTH]; K],
+        };
+        let parts = [(rows, 0, ROW), (last.lanes(rest), whole, rest)];
+        for (lanes, first, filled) in parts {
+            let before = folding.row(first, folds);
+            lanes.rows(first, folds, f, &mut folding);
+            if filled < ROW {
+                folding.restore(first, folds, before, filled);
+            }
+        }
+        last.give_back(self);
         let mut folded = [T::zero(); K];
         for k in 0..K {
             folded[k] = match folds[k].op {
-                op @ FoldOp::MaxAbs => largest[k]
+                op @ FoldOp::MaxAbs => folding.maxima[k]
                     .iter()
-                    .fold(single[k][0], |acc, &x| op.step(acc, x)),
-                op @ FoldOp::Sum => halve(op, &mut sums[k], len),
+                    .fold(T::zero(), |acc, &x| op.step(acc, x)),
+                op @ FoldOp::Sum => halve(op, &mut folding.sums[k], len),
             };
         }
         folded
     }
 
-    /// Rewrites and folds these lanes, the first of which is lane `first` of its chunk, `N` at a time; `N`
-    /// divides their number and [`ROW`].
+    /// Rewrites and folds these lanes, whole rows of them, the first of which is lane `first` of its chunk.
     #[inline(always)]
-    fn rows<const N: usize, const K: usize>(
+    fn rows<const K: usize>(
         self,
         first: usize,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
-        largest: &mut [[T; N]; K],
-        sums: &mut [[T; WIDTH]; K],
+        folding: &mut Folding<T, K>,
     ) {
-        let (theta, _) = self.theta.as_chunks_mut::<N>();
-        let (grad, _) = self.grad.as_chunks::<N>();
-        let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<N>().0);
+        let (theta, _) = self.theta.as_chunks_mut::<ROW>();
+        let (grad, _) = self.grad.as_chunks::<ROW>();
+        let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>().0);
         let count = theta.len();
         // Known equal, so that no access below is checked.
         if grad.len() != count || slots.iter().any(|rows| rows.len() != count) {
             return;
         }
-        let mut maxima = *largest;
+        let mut maxima = folding.maxima;
         for r in 0..count {
             let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) else {
                 return;
             };
             // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
-            let slot = array::from_fn(|k| {
-                slots
-                    .get(k)
-                    .and_then(|rows| rows.get(r))
-                    .copied()
-                    .unwrap_or([T::zero(); N])
-            });
+            let mut slot = [[T::zero(); ROW]; S];
+            for (slot, rows) in slot.iter_mut().zip(&slots) {
+                if let Some(&row) = rows.get(r) {
+                    *slot = row;
+                }
+            }
             let (row, folded) = Row {
                 theta: *theta,
                 grad,
@@ -364,23 +381,67 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 let op = folds[k].op;
                 if op == FoldOp::MaxAbs {
                     maxima[k] = beside(op, maxima[k], folded[k]);
-                } else if let Some(acc) = sums[k]
+                } else if let Some(acc) = folding.sums[k]
                     .as_chunks_mut()
                     .0
-                    .get_mut((first / N + r) % (WIDTH / N))
+                    .get_mut((first / ROW + r) % (WIDTH / ROW))
                 {
                     *acc = beside(op, *acc, folded[k]);
                 }
             }
         }
-        *largest = maxima;
+        folding.maxima = maxima;
+    }
+}
+
+/// The accumulators of one chunk.
+struct Folding<T, const K: usize> {
+    /// A maximum needs no order, so one row serves, and stays in a register.
+    maxima: [[T; ROW]; K],
+    sums: [[T; WIDTH]; K],
+}
+
+impl<T: Element, const K: usize> Folding<T, K> {
+    /// The accumulators of the row that begins with lane `first`.
+    #[inline(always)]
+    fn row(&self, first: usize, folds: [Fold; K]) -> [[T; ROW]; K] {
+        let mut row = self.maxima;
+        for k in 0..K {
+            if folds[k].op == FoldOp::Sum {
+                for (l, x) in row[k].iter_mut().enumerate() {
+                    *x = self.sums[k][(first + l) % WIDTH];
+                }
+            }
+        }
+        row
+    }
+
+    /// Undoes what the lanes of that row from number `filled` on have folded.
+    #[inline(always)]
+    fn restore(&mut self, first: usize, folds: [Fold; K], row: [[T; ROW]; K], filled: usize) {
+        for k in 0..K {
+            for (l, &x) in row[k].iter().enumerate().skip(filled) {
+                match folds[k].op {
+                    FoldOp::MaxAbs => self.maxima[k][l] = x,
+                    FoldOp::Sum => self.sums[k][(first + l) % WIDTH] = x,
+                }
+            }
+        }
+    }
+}
+
+/// Copies as much as both hold.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 
 /// Folds two rows, lane by lane.
 #[inline(always)]
-fn beside<T: Element, const N: usize>(op: FoldOp, mut acc: [T; N], row: [T; N]) -> [T; N] {
-    for l in 0..N {
+fn beside<T: Element>(op: FoldOp, mut acc: [T; ROW], row: [T; ROW]) -> [T; ROW] {
+    for l in 0..ROW {
         acc[l] = op.step(acc[l], row[l]);
     }
     acc
@@ -419,7 +480,8 @@ fn only_maxima(folds: &[Fold]) -> bool {
 /// Calls `f` with 0, 1, .., `N` - 1.
 ///
 /// The test stands at the end, because a compiler that optimizes for size sees only then that a loop runs
-/// once, and most rules have one slot and one fold.
+/// once, and most rules have one slot and one fold. `f` must not index: it may be compiled as a function of
+/// its own, where nothing is known of `k`.
 #[inline(always)]
 fn each<const N: usize>(mut f: impl FnMut(usize)) {
     if N == 0 {
@@ -446,13 +508,53 @@ fn take<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
 }
 
 /// Lanes side by side.
-struct Row<T, const N: usize, const S: usize> {
-    theta: [T; N],
-    grad: [T; N],
-    slot: [[T; N]; S],
+struct Row<T, const S: usize> {
+    theta: [T; ROW],
+    grad: [T; ROW],
+    slot: [[T; ROW]; S],
 }
 
-impl<T: Element, const N: usize, const S: usize> Row<T, N, S> {
+impl<T: Element, const S: usize> Row<T, S> {
+    /// A row that begins with these lanes, of which there are fewer than a row holds; zeros follow.
+    #[inline(always)]
+    fn of(lanes: &Lanes<'_, T, S>) -> Self {
+        let mut row = Row {
+            theta: [T::zero(); ROW],
+            grad: [T::zero(); ROW],
+            slot: [[T::zero(); ROW]; S],
+        };
+        copy(&mut row.theta, lanes.theta);
+        copy(&mut row.grad, lanes.grad);
+        for (row, slot) in row.slot.iter_mut().zip(&lanes.slots) {
+            copy(row, slot);
+        }
+        row
+    }
+
+    /// The row as lanes, or no lanes where none of it is filled.
+    #[inline(always)]
+    fn lanes(&mut self, filled: usize) -> Lanes<'_, T, S> {
+        let len = if filled == 0 { 0 } else { ROW };
+        let [theta, grad] = [&mut self.theta, &mut self.grad].map(|row| &mut row[..]);
+        Lanes {
+            theta: theta.get_mut(..len).unwrap_or_default(),
+            grad: grad.get(..len).unwrap_or_default(),
+            slots: self
+                .slot
+                .each_mut()
+                .map(|s| s.get_mut(..len).unwrap_or_default()),
+        }
+    }
+
+    /// Rewrites the lanes that the row began with.
+    #[inline(always)]
+    fn give_back(&self, lanes: Lanes<'_, T, S>) {
+        copy(lanes.theta, &self.theta);
+        for (slot, row) in lanes.slots.into_iter().zip(&self.slot) {
+            copy(slot, row);
+        }
+    }
+
     /// The row rewritten lane by lane, and what its lanes fold.
     #[expect(
         clippy::needless_range_loop,
@@ -462,15 +564,18 @@ impl<T: Element, const N: usize, const S: usize> Row<T, N, S> {
     fn map<const K: usize>(
         mut self,
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
-    ) -> (Self, [[T; N]; K]) {
-        let mut out = [[T::zero(); N]; K];
-        for l in 0..N {
-            let slot = array::from_fn(|k| self.slot[k][l]);
-            let (lane, folded) = f(Lane {
+    ) -> (Self, [[T; ROW]; K]) {
+        let mut out = [[T::zero(); ROW]; K];
+        for l in 0..ROW {
+            let mut lane = Lane {
                 theta: self.theta[l],
                 grad: self.grad[l],
-                slot,
-            });
+                slot: [T::zero(); S],
+            };
+            for k in 0..S {
+                lane.slot[k] = self.slot[k][l];
+            }
+            let (lane, folded) = f(lane);
             self.theta[l] = lane.theta;
             for k in 0..S {
                 self.slot[k][l] = lane.slot[k];

@@ -284,6 +284,7 @@ impl Backend for Faulty {
         let mut values = vec![vec![0.0; plan.ops().len()]; theta.len()];
         for (p, pass) in plan.passes().iter().enumerate() {
             let mut contributions = vec![vec![Vec::new(); pass.folds().len()]; theta.len()];
+            let lane_ops = plan.lane_ops(p);
             for (i, theta) in theta.iter_mut().enumerate() {
                 let values = &mut values[i];
                 let lanes = match theta.len() {
@@ -293,7 +294,7 @@ impl Backend for Faulty {
                 };
                 for l in 0..lanes {
                     let at = ranges[i].start + l;
-                    self.eval(plan, &plan.lane_ops(p), values, |op| match op {
+                    self.eval(plan, &lane_ops, values, |op| match op {
                         Op::Theta(_) => theta[l],
                         Op::Grad(_) => grad[i][l],
                         Op::Slot(_, k) => slots[usize::from(k)][at],

@@ -1,6 +1,6 @@
-//! The table of rules in `docs/rules.md` says what the plans say.
+//! The tables of rules in `docs/rules.md` and in the README say what the plans and the tolerances say.
 //!
-//! `ADAREM_WRITE_RULES=1 cargo test -p adarem-conformance --test rules_table` writes it anew.
+//! `ADAREM_WRITE_RULES=1 cargo test -p adarem-conformance --test rules_table` writes them anew.
 
 use std::fmt::{Debug, Write as _};
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::{env, fs};
 use adarem::plan::{Op, Plan};
 use adarem::rules::{EachRule, for_each};
 use adarem::{Tunable, trace::trace};
+use adarem_conformance::TABLE;
 use adarem_conformance::vectors::{Case, folders, read_folder};
 
 const BEGIN: &str = "<!-- rules -->\n";
@@ -102,18 +103,72 @@ fn the_table_of_rules_says_what_the_plans_say() {
     };
     for_each(&mut table);
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
-    let page = fs::read_to_string(&path).expect("the page can be read");
-    let (head, rest) = page
+    stands("docs/rules.md", &table.text);
+}
+
+/// The backends, as the kit is told their names, and what the README calls them.
+const BACKENDS: [(&str, &str); 5] = [
+    ("interpreter", "any, by its plan"),
+    ("cpu", "threads, SIMD"),
+    ("cuda", "CUDA"),
+    ("vulkan", "Vulkan"),
+    ("dfdx", "dfdx"),
+];
+
+struct Backends {
+    text: String,
+}
+
+impl EachRule for Backends {
+    fn rule<R: Tunable + Default + Clone + PartialEq + Debug + Send + 'static>(&mut self) {
+        let plan = trace(&R::default(), STEP).expect("a rule that has no plan runs on no device");
+        let path = std::any::type_name::<R>();
+        let name = path.rsplit("::").next().unwrap_or(path);
+        let bytes = 4 * cost(&plan.plan).numbers;
+        write!(self.text, "| `{name}` | {bytes} | = |").expect("a string can be written to");
+        for (device, _) in BACKENDS {
+            let check = format!("rule {}", R::NAME);
+            let line = TABLE
+                .iter()
+                .find(|line| line.device.starts_with(device) && line.check == check);
+            match line {
+                None => self.text.push_str(" = |"),
+                Some(line) => {
+                    write!(self.text, " {} ULP |", line.ulp).expect("a string can be written to");
+                }
+            }
+        }
+        self.text.push('\n');
+    }
+}
+
+#[test]
+fn the_table_of_backends_says_what_the_tolerances_say() {
+    let names = BACKENDS.map(|(_, name)| format!(" {name} |")).concat();
+    let mut table = Backends {
+        text: format!(
+            "| Rule | Bytes a parameter | Host |{names}\n|---|---:|:-:|{}\n",
+            ":-:|".repeat(BACKENDS.len())
+        ),
+    };
+    for_each(&mut table);
+    stands("README.md", &table.text);
+}
+
+/// Asserts that `page` of the repository has this table, or writes it there.
+fn stands(page: &str, table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
+    let text = fs::read_to_string(&path).expect("the page can be read");
+    let (head, rest) = text
         .split_once(BEGIN)
         .expect("the page has a mark where the table begins");
     let (stands, tail) = rest
         .split_once(END)
         .expect("the page has a mark where the table ends");
     if env::var_os("ADAREM_WRITE_RULES").is_some() {
-        let page = format!("{head}{BEGIN}{}{END}{tail}", table.text);
-        fs::write(&path, page).expect("the page can be written");
+        let text = format!("{head}{BEGIN}{table}{END}{tail}");
+        fs::write(&path, text).expect("the page can be written");
     } else {
-        assert_eq!(stands, table.text, "docs/rules.md is stale");
+        assert_eq!(stands, table, "{page} is stale");
     }
 }

@@ -1,6 +1,9 @@
 //! Every chore of the repository, one entry: `cargo xtask --help`.
 
+mod embedded;
 mod fuzz;
+mod gpu;
+mod instructions;
 mod packages;
 mod proof;
 mod test;
@@ -8,9 +11,10 @@ mod test;
 use std::process::ExitCode;
 
 use clap::Parser;
+use proof::Level;
 use xshell::{Shell, cmd};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The chores of the adarem repository.
 #[derive(Parser)]
@@ -18,7 +22,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 enum Chore {
     /// Runs everything that must pass: formatting, lints, all tests, the documentation.
     Test,
-    /// Shows that no panic can be reached in the core, by linking a program that has no panic handler.
+    /// Shows that no panic can be reached in the core, nor through a function of C, at any optimization, by
+    /// linking what has no panic handler.
     Proof,
     /// Measures the host beside hand-written loops and peers, and writes BENCHMARKS.md and its pictures.
     Bench {
@@ -26,24 +31,44 @@ enum Chore {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// Builds for machines without an operating system, and runs trainings and the C example on an emulated
+    /// Cortex-M.
+    Embedded,
     /// Fuzzes every target for some seconds, or those that are named, and prints what it reached.
     Fuzz(fuzz::Round),
+    /// Runs the conformance suites and benches of the GPU backends on the GPU at hand, or gathers them for one.
+    Gpu(gpu::Suites),
+    /// Counts the instructions of one step of each rule, under callgrind, and compares them with the table.
+    Instructions {
+        /// Writes the table anew.
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+/// A shell in the root of the repository.
+fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    Ok(shell)
 }
 
 fn main() -> ExitCode {
     let chore = Chore::parse();
     let run = || -> Result {
-        let shell = Shell::new()?;
-        shell.change_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let shell = shell()?;
         match chore {
             Chore::Test => test::run(&shell)?,
-            Chore::Proof => proof::run(&shell)?,
+            Chore::Proof => proof::run(&Level::ALL)?,
             Chore::Bench { options } => cmd!(
                 shell,
                 "cargo run --release --manifest-path bench/Cargo.toml -- {options...}"
             )
             .run()?,
+            Chore::Embedded => embedded::run(&shell)?,
             Chore::Fuzz(round) => fuzz::run(&shell, &round)?,
+            Chore::Gpu(suites) => gpu::run(&shell, &suites)?,
+            Chore::Instructions { write } => instructions::run(&shell, write)?,
         }
         Ok(())
     };

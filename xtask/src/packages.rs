@@ -3,7 +3,7 @@
 use xshell::{Shell, cmd};
 
 /// Debian packages, each with a file that tells whether it is there.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("libvulkan1", "/usr/lib/x86_64-linux-gnu/libvulkan.so.1"),
     (
         "mesa-vulkan-drivers",
@@ -17,6 +17,9 @@ const PACKAGES: [(&str, &str); 6] = [
     ("g++", "/usr/bin/c++"),
     ("spirv-tools", "/usr/bin/spirv-val"),
     ("qemu-system-arm", "/usr/bin/qemu-system-arm"),
+    ("gcc-arm-none-eabi", "/usr/bin/arm-none-eabi-gcc"),
+    ("cmake", "/usr/bin/cmake"),
+    ("valgrind", "/usr/bin/valgrind"),
 ];
 
 /// NVIDIA's assembler, as packages of the Python index: a folder below `target/ptxas`, and what goes there.

@@ -2,10 +2,17 @@
 
 use xshell::{Shell, cmd};
 
-pub(crate) fn run(shell: &Shell) -> xshell::Result<()> {
-    crate::packages::install(shell)?;
-    crate::packages::install_assemblers(shell)?;
+use crate::proof::Level;
+use crate::{Result, embedded, instructions, packages, proof};
+
+pub(crate) fn run(shell: &Shell) -> Result {
+    packages::install(shell)?;
+    packages::install_assemblers(shell)?;
     cmd!(shell, "cargo fmt --all --check").run()?;
+    for workspace in ["adapters/capi/library", "bench", "embedded", "fuzz"] {
+        let manifest = format!("{workspace}/Cargo.toml");
+        cmd!(shell, "cargo fmt --all --manifest-path {manifest} --check").run()?;
+    }
     cmd!(
         shell,
         "cargo clippy --quiet --workspace --all-targets -- --deny warnings"
@@ -16,9 +23,12 @@ pub(crate) fn run(shell: &Shell) -> xshell::Result<()> {
         let _strict = shell.push_env("RUSTDOCFLAGS", "--deny warnings");
         cmd!(shell, "cargo doc --quiet --workspace --no-deps").run()?;
     }
+    // At the levels of firmware and of releases; `cargo xtask proof` holds it at all.
+    proof::run(&[Level::Z, Level::Three])?;
+    embedded::run(shell)?;
+    instructions::run(shell, false)?;
     // A workspace of its own: the targets, and every input that once crashed one.
     let fuzz = ["--manifest-path", "fuzz/Cargo.toml"];
-    cmd!(shell, "cargo fmt {fuzz...} --check").run()?;
     cmd!(
         shell,
         "cargo clippy --quiet {fuzz...} --all-targets -- --deny warnings"

@@ -220,6 +220,21 @@ struct Stage<'a, R, T> {
 // (partials) is ordered by `meeting`.
 unsafe impl<R: Sync, T: Sync> Sync for Stage<'_, R, T> {}
 
+impl<R, T> Stage<'_, R, T> {
+    /// The next tensor that no thread has taken.
+    #[inline(always)]
+    fn take(&self) -> Option<(usize, &Tensor<T>)> {
+        let i = if self.threads > 1 {
+            self.next.fetch_add(1, Ordering::Relaxed)
+        } else {
+            let i = self.next.load(Ordering::Relaxed);
+            self.next.store(i + 1, Ordering::Relaxed);
+            i
+        };
+        Some((i, self.tensors.get(i)?))
+    }
+}
+
 /// What one thread does of a stage.
 struct Part<'a, R, T> {
     stage: &'a Stage<'a, R, T>,
@@ -228,31 +243,22 @@ struct Part<'a, R, T> {
 
 impl<R: Rule, T: Element> Job for Part<'_, R, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run<const BITS: usize>(self) {
         let Part { stage, index } = self;
         let shared = |tensor: &Tensor<T>| stage.threads > 1 && tensor.len >= WORTH_SHARING;
         let broken = BreakOnPanic(&stage.meeting);
-        for (i, tensor) in stage
-            .tensors
-            .iter()
-            .enumerate()
-            .filter(|(_, tensor)| shared(tensor))
-        {
-            Worker::new(stage, i, *tensor, Some(index)).run();
-        }
-        loop {
-            let i = if stage.threads > 1 {
-                stage.next.fetch_add(1, Ordering::Relaxed)
-            } else {
-                let i = stage.next.load(Ordering::Relaxed);
-                stage.next.store(i + 1, Ordering::Relaxed);
-                i
-            };
-            match stage.tensors.get(i) {
-                Some(tensor) if shared(tensor) => {}
-                Some(tensor) => Worker::new(stage, i, *tensor, None).run(),
-                None => break,
-            }
+        let tensors = stage.tensors.iter().enumerate();
+        let mut together = tensors.filter(|(_, tensor)| shared(tensor));
+        let alone = || {
+            let next = || stage.take();
+            std::iter::from_fn(next).find(|(_, tensor)| !shared(tensor))
+        };
+        // One place to run the rule, so that even a long one is inlined into it.
+        while let Some((i, tensor, share)) = match together.next() {
+            Some((i, tensor)) => Some((i, tensor, Some(index))),
+            None => alone().map(|(i, tensor)| (i, tensor, None)),
+        } {
+            Worker::<BITS, _, _>::new(stage, i, *tensor, share).run();
         }
         std::mem::forget(broken);
     }
@@ -267,8 +273,8 @@ impl Drop for BreakOnPanic<'_> {
     }
 }
 
-/// The engine of one thread on one tensor.
-struct Worker<'a, R, T> {
+/// The engine of one thread on one tensor, with vectors of `BITS` bits.
+struct Worker<'a, const BITS: usize, R, T> {
     stage: &'a Stage<'a, R, T>,
     tensor: Tensor<T>,
     /// Which thread this is, where all threads share the tensor.
@@ -287,7 +293,7 @@ struct Worker<'a, R, T> {
     waiting: bool,
 }
 
-impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
+impl<'a, const BITS: usize, R: Rule, T: Element> Worker<'a, BITS, R, T> {
     #[inline(always)]
     fn new(stage: &'a Stage<'a, R, T>, i: usize, tensor: Tensor<T>, shared: Option<usize>) -> Self {
         let mut found = [T::zero(); MAX_CARRIED];
@@ -410,7 +416,7 @@ impl<'a, R: Rule, T: Element> Worker<'a, R, T> {
     }
 }
 
-impl<R: Rule, T: Element> Engine for Worker<'_, R, T> {
+impl<const BITS: usize, R: Rule, T: Element> Engine for Worker<'_, BITS, R, T> {
     type Real = T;
     const SLOTS: usize = R::SLOTS;
     const CARRIED: usize = R::CARRIED;

@@ -48,24 +48,28 @@ impl Simd {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2 => unsafe { avx2(job) },
-            _ => job.run(),
+            _ => job.run::<128>(),
         }
     }
 }
 
 /// Work to be compiled once for each kind of vector instructions.
 pub(crate) trait Job {
-    fn run(self);
+    /// Does it with vectors of `BITS` bits.
+    ///
+    /// The width must be part of the type of the loops within: then each has a single caller, and even a long
+    /// one is inlined into it, where alone it gets the wide instructions.
+    fn run<const BITS: usize>(self);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
 fn avx512<J: Job>(job: J) {
-    job.run()
+    job.run::<512>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn avx2<J: Job>(job: J) {
-    job.run()
+    job.run::<256>()
 }

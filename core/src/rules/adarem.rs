@@ -2,7 +2,7 @@
 
 use super::decay::Decay;
 use super::moments::Average;
-use super::resilience::{Resilience, check_eps, inverse};
+use super::resilience::{Resilience, Stride, check_eps, inverse};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -117,26 +117,35 @@ impl AdaRem {
         state: impl Fn(E::Real, E::Real) -> [E::Real; S],
     ) {
         let inverse_max = e.carried::<0>();
-        let resilience = Resilience::new(self.lambda, self.eps, inverse_max, e);
-        let average = Average::new(self.beta, e);
-        let lr = e.uniform(self.lr);
-        let decay = Decay::new(self.lr * self.weight_decay, e);
-
-        let [largest] = e.pass([Fold::MAX_ABS.over(self.scope)], |x| {
-            let m = past(x.slot);
-            let a = resilience.factor(m, x.grad);
-            let theta = decay.keep(x.theta) - lr * (a * x.grad);
-            let m = average.next(m, x.grad);
-            (
-                Lane {
-                    theta,
-                    slot: state(m, a),
-                    ..x
-                },
-                [m],
-            )
-        });
+        let stride = Stride {
+            resilience: Resilience::new(self.lambda, self.eps, inverse_max, e),
+            average: Average::new(self.beta, e),
+            lr: e.uniform(self.lr),
+            decay: Decay::new(self.lr * self.weight_decay, e),
+        };
+        let largest = if stride.is_plain() {
+            self.pass::<true, _, S>(&stride, e, past, state)
+        } else {
+            self.pass::<false, _, S>(&stride, e, past, state)
+        };
         e.carry::<0>(inverse(largest));
+    }
+
+    /// The trip over memory, for a stride that is plain or for any; returns the largest |m|.
+    #[inline(always)]
+    fn pass<const PLAIN: bool, E: Engine, const S: usize>(
+        &self,
+        stride: &Stride<E::Real>,
+        e: &mut E,
+        past: impl Fn([E::Real; S]) -> E::Real,
+        state: impl Fn(E::Real, E::Real) -> [E::Real; S],
+    ) -> E::Real {
+        let [largest] = e.pass([Fold::MAX_ABS.over(self.scope)], |x| {
+            let (theta, m, a) = stride.of::<PLAIN>(x.theta, past(x.slot), x.grad);
+            let slot = state(m, a);
+            (Lane { theta, slot, ..x }, [m])
+        });
+        largest
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::decay::Decay;
 use super::moments::Average;
-use super::resilience::{Resilience, check_eps, inverse};
+use super::resilience::{Resilience, Stride, check_eps, inverse};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
 use crate::projection::onto_sphere;
@@ -115,6 +115,28 @@ impl AdaRemS {
         });
         (radius, one / scale)
     }
+
+    /// The half step, for a stride that is plain or for any: the largest |m|, and the square of the norm.
+    #[inline(always)]
+    fn pass<const PLAIN: bool, E: Engine>(
+        &self,
+        stride: &Stride<E::Real>,
+        e: &mut E,
+    ) -> [E::Real; 2] {
+        let folds = [Fold::MAX_ABS.over(self.scope), Fold::SUM.over(self.sphere)];
+        e.pass(folds, |x| {
+            let [m] = x.slot;
+            let (theta, m, _) = stride.of::<PLAIN>(x.theta, m, x.grad);
+            (
+                Lane {
+                    theta,
+                    slot: [m],
+                    ..x
+                },
+                [m, theta * theta],
+            )
+        })
+    }
 }
 
 impl Rule for AdaRemS {
@@ -154,23 +176,17 @@ impl Rule for AdaRemS {
         let resilience = Resilience::new(self.lambda, self.eps, inverse_max, e);
         let average = Average::new(self.beta, e);
         let lr = e.uniform(self.lr);
-        let lr = if self.slr { lr / (alpha * alpha) } else { lr };
-        let decay = Decay::new(self.lr * self.weight_decay, e);
-
-        let folds = [Fold::MAX_ABS.over(self.scope), Fold::SUM.over(self.sphere)];
-        let [largest, square] = e.pass(folds, |x| {
-            let [m] = x.slot;
-            let half = decay.keep(x.theta) - lr * (resilience.factor(m, x.grad) * x.grad);
-            let m = average.next(m, x.grad);
-            (
-                Lane {
-                    theta: half,
-                    slot: [m],
-                    ..x
-                },
-                [m, half * half],
-            )
-        });
+        let stride = Stride {
+            resilience,
+            average,
+            lr: if self.slr { lr / (alpha * alpha) } else { lr },
+            decay: Decay::new(self.lr * self.weight_decay, e),
+        };
+        let [largest, square] = if stride.is_plain() {
+            self.pass::<true, E>(&stride, e)
+        } else {
+            self.pass::<false, E>(&stride, e)
+        };
         let norm = square.sqrt();
         // 0 where step 0 found zeros, or was skipped by a wrapper: then this is the first norm there is.
         let radius = E::Real::select(E::Real::lit(0.0).lt(radius), radius, norm);

@@ -93,11 +93,19 @@ impl<const N: usize> Rule for AdaShift<N> {
             let eps = e.uniform(self.eps);
             e.uniform(self.lr) / ((v * correction).sqrt() + eps)
         });
-        let [leaving] = e.pass([Fold::MAX_ABS.over(self.scope)], |x| {
-            let slot = window.insert(x.slot, x.grad);
-            let theta = moved.map_or(x.theta, |rate| x.theta - rate * window.mean(&slot));
-            (Lane { theta, slot, ..x }, [window.leaves_next(&slot)])
-        });
+        let folds = [Fold::MAX_ABS.over(self.scope)];
+        // Decided here, not in every lane.
+        let [leaving] = match moved {
+            Some(rate) => e.pass(folds, |x| {
+                let slot = window.insert(x.slot, x.grad);
+                let theta = x.theta - rate * window.mean(&slot);
+                (Lane { theta, slot, ..x }, [window.leaves_next(&slot)])
+            }),
+            None => e.pass(folds, |x| {
+                let slot = window.insert(x.slot, x.grad);
+                (Lane { slot, ..x }, [window.leaves_next(&slot)])
+            }),
+        };
         e.carry::<LEAVING>(leaving);
     }
 }
@@ -179,14 +187,20 @@ impl<const S: usize> Rule for AdaShiftEach<S> {
             let root = Root::corrected(self.beta2, self.eps, shifted, e);
             (e.uniform(self.lr), Average::new(self.beta2, e), root)
         });
+        let Some((lr, second, root)) = moved else {
+            return e.map(|x: Lane<_, S>| Lane {
+                slot: window.insert(x.slot, x.grad),
+                ..x
+            });
+        };
         e.map(|x: Lane<_, S>| {
             let old = window.leaves_now(&x.slot);
             let mut slot = window.insert(x.slot, x.grad);
             let mut theta = x.theta;
-            if let (Some((lr, second, root)), Some(v)) = (&moved, slot.first_mut()) {
+            if let Some(v) = slot.first_mut() {
                 *v = second.next(*v, old * old);
                 let root = root.of(*v);
-                theta = theta - *lr * window.mean(&slot) / root;
+                theta = theta - lr * window.mean(&slot) / root;
             }
             Lane { theta, slot, ..x }
         });
@@ -222,11 +236,13 @@ impl<R: Real, const S: usize> Window<R, S> {
     #[inline(always)]
     fn new<E: Engine<Real = R>>(first: usize, beta1: f64, t: u64, e: &mut E) -> Self {
         let length = S.saturating_sub(first).max(1);
-        let at = |t: u64| first + (t % length as u64) as usize;
+        // Checked, though never 0: a panic that the compiler does not see through would be one.
+        let at = |t: u64| first + t.checked_rem(length as u64).unwrap_or(0) as usize;
         let now = at(t);
         let sum: f64 = (0..length).map(|age| libm::pow(beta1, age as f64)).sum();
         let weights = core::array::from_fn(|k| {
-            let age = (now + length).saturating_sub(k) % length;
+            let age = (now + length).saturating_sub(k);
+            let age = age.checked_rem(length).unwrap_or(0);
             e.uniform(libm::pow(beta1, age as f64) / sum)
         });
         Window {
@@ -238,11 +254,12 @@ impl<R: Real, const S: usize> Window<R, S> {
         }
     }
 
-    /// The ring with the gradient of this step in it.
+    /// The ring with the gradient of this step in it. Every place is chosen or not, none is reached by its
+    /// number: so lanes can be stepped side by side.
     #[inline(always)]
     fn insert(&self, mut slot: [R; S], g: R) -> [R; S] {
-        if let Some(place) = slot.get_mut(self.now) {
-            *place = g;
+        for (k, place) in slot.iter_mut().enumerate() {
+            *place = if k == self.now { g } else { *place };
         }
         slot
     }
@@ -250,13 +267,13 @@ impl<R: Real, const S: usize> Window<R, S> {
     /// The gradient whose place that of this step takes, before it does.
     #[inline(always)]
     fn leaves_now(&self, slot: &[R; S]) -> R {
-        slot.get(self.now).copied().unwrap_or(R::lit(0.0))
+        at(slot, self.now)
     }
 
     /// The gradient whose place that of the next step will take.
     #[inline(always)]
     fn leaves_next(&self, slot: &[R; S]) -> R {
-        slot.get(self.next).copied().unwrap_or(R::lit(0.0))
+        at(slot, self.next)
     }
 
     /// m: the weighted mean of the ring.
@@ -265,4 +282,11 @@ impl<R: Real, const S: usize> Window<R, S> {
         let ring = slot.iter().zip(&self.weights).skip(self.first);
         ring.fold(R::lit(0.0), |sum, (&g, &weight)| sum + weight * g)
     }
+}
+
+/// What stands in place `k` of the ring.
+#[inline(always)]
+fn at<R: Real, const S: usize>(slot: &[R; S], k: usize) -> R {
+    let places = slot.iter().enumerate();
+    places.fold(R::lit(0.0), |found, (i, &x)| if i == k { x } else { found })
 }

@@ -26,6 +26,13 @@ impl<R: Real> Decay<R> {
         Decay::new(weight_decay * base_lr.map_or(lr, |base| lr / base), e)
     }
 
+    /// Whether theta stays as it is.
+    #[inline(always)]
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Theta, decayed.
     #[inline(always)]
     pub(super) fn keep(&self, theta: R) -> R {
         match self.0 {

@@ -88,15 +88,41 @@ impl Rule for Padam {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         let rate = e.uniform(hat_rate(self.lr, self.beta1, self.beta2, t));
-        let root = Root::raw(self.eps, e);
-        let power = Power::new(2.0 * self.partial, e);
+        let update = Update {
+            shrink,
+            moments,
+            rate,
+            root: Root::raw(self.eps, e),
+        };
+        match Power::new(2.0 * self.partial, e) {
+            Power::Roots(0) => update.pass(e, |x| x),
+            Power::Roots(1) => update.pass(e, |x| x.sqrt()),
+            Power::Roots(2) => update.pass(e, |x| x.sqrt().sqrt()),
+            Power::Roots(3) => update.pass(e, |x| x.sqrt().sqrt().sqrt()),
+            Power::Roots(_) => update.pass(e, |x| x.sqrt().sqrt().sqrt().sqrt()),
+            Power::Series(series) => update.pass(e, |x| series.of(x)),
+        }
+    }
+}
+
+/// What a lane needs of a step, but for the power.
+struct Update<R> {
+    shrink: Shrink<R>,
+    moments: Moments<R>,
+    rate: R,
+    root: Root<R>,
+}
+
+impl<R: Real> Update<R> {
+    #[inline(always)]
+    fn pass<E: Engine<Real = R>>(&self, e: &mut E, power: impl Fn(R) -> R) {
         e.map(|x| {
             let [m, v, largest] = x.slot;
-            let (theta, g) = shrink.apply(x.theta, x.grad);
-            let (m, v) = moments.next(m, v, g);
+            let (theta, g) = self.shrink.apply(x.theta, x.grad);
+            let (m, v) = self.moments.next(m, v, g);
             let largest = largest.max(v);
             Lane {
-                theta: theta - rate * m / power.of(root.of(largest)),
+                theta: theta - self.rate * m / power(self.root.of(largest)),
                 slot: [m, v, largest],
                 ..x
             }

@@ -103,27 +103,47 @@ impl Rule for RAdam {
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
-        let rectified = self.rectification(t).map(|r| {
-            let rate = hat_rate(self.lr * r, self.beta1, self.beta2, t);
-            (e.uniform(rate), Root::raw(self.eps, e))
-        });
-        let plain = e.uniform(self.lr / reached(self.beta1, t));
-        e.map(|x| {
-            let [m, v] = x.slot;
-            let (theta, g) = shrink.apply(x.theta, x.grad);
-            let (m, v) = moments.next(m, v, g);
-            let theta = match &rectified {
-                Some((rate, root)) => theta - *rate * m / root.of(v),
-                None if self.hold => theta,
-                None => theta - plain * m,
-            };
-            Lane {
-                theta,
-                slot: [m, v],
-                ..x
-            }
-        });
+        // Decided here, not in every lane.
+        if let Some(r) = self.rectification(t) {
+            let rate = e.uniform(hat_rate(self.lr * r, self.beta1, self.beta2, t));
+            let root = Root::raw(self.eps, e);
+            pass(&shrink, &moments, e, |m, v| rate * m / root.of(v));
+        } else if self.hold {
+            e.map(|x| {
+                let [m, v] = x.slot;
+                let (theta, g) = shrink.apply(x.theta, x.grad);
+                let (m, v) = moments.next(m, v, g);
+                Lane {
+                    theta,
+                    slot: [m, v],
+                    ..x
+                }
+            });
+        } else {
+            let rate = e.uniform(self.lr / reached(self.beta1, t));
+            pass(&shrink, &moments, e, |m, _| rate * m);
+        }
     }
+}
+
+/// Moves every lane by `update` of its moments.
+#[inline(always)]
+fn pass<E: Engine>(
+    shrink: &Shrink<E::Real>,
+    moments: &Moments<E::Real>,
+    e: &mut E,
+    update: impl Fn(E::Real, E::Real) -> E::Real,
+) {
+    e.map(|x| {
+        let [m, v] = x.slot;
+        let (theta, g) = shrink.apply(x.theta, x.grad);
+        let (m, v) = moments.next(m, v, g);
+        Lane {
+            theta: theta - update(m, v),
+            slot: [m, v],
+            ..x
+        }
+    });
 }
 
 impl Tunable for RAdam {

@@ -1,6 +1,8 @@
-//! What AdaRem and AdaRem-S share: the coefficient of equations 1 and 2.
+//! What AdaRem and AdaRem-S share: the coefficient of equations 1 and 2, and the lane's move by it.
 
+use super::decay::Decay;
 use super::given;
+use super::moments::Average;
 use crate::error::{Invalid, ensure};
 use crate::real::Real;
 use crate::rule::Engine;
@@ -33,19 +35,57 @@ impl<R: Real> Resilience<R> {
         }
     }
 
+    /// a.
     #[inline(always)]
     pub(super) fn factor(&self, m: R, g: R) -> R {
-        let b = m.xor_sign(g) * self.inverse;
-        let b = match self.eps {
-            None => b,
-            // g m / (|g| M + eps) = b |g| / (|g| + eps / M), halved above and below: neither product of two
-            // gradients can overflow, and the quotient is at most 1.
-            Some((eps, half)) => {
-                let g = half * g.abs();
-                b * (g / (g + eps))
-            }
+        let Some((eps, half)) = self.eps else {
+            return self.plain_factor(m, g);
         };
+        // g m / (|g| M + eps) = b |g| / (|g| + eps / M), halved above and below: neither product of two
+        // gradients can overflow, and the quotient is at most 1.
+        let halved = half * g.abs();
+        let b = self.agreement(m, g) * (halved / (halved + eps));
         self.one + self.lambda * b
+    }
+
+    /// a where there is no eps.
+    #[inline(always)]
+    fn plain_factor(&self, m: R, g: R) -> R {
+        self.one + self.lambda * self.agreement(m, g)
+    }
+
+    /// sign(g) m / M.
+    #[inline(always)]
+    fn agreement(&self, m: R, g: R) -> R {
+        m.xor_sign(g) * self.inverse
+    }
+}
+
+/// The move of a lane: theta - lr a g, decayed, and the next m.
+pub(super) struct Stride<R> {
+    pub(super) resilience: Resilience<R>,
+    pub(super) average: Average<R>,
+    pub(super) lr: R,
+    pub(super) decay: Decay<R>,
+}
+
+impl<R: Real> Stride<R> {
+    /// Whether there is neither eps nor decay.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.resilience.eps.is_none() && self.decay.is_none()
+    }
+
+    /// The next theta and m, and the coefficient a. With `PLAIN`, the stride [is plain](Self::is_plain), and no lane
+    /// asks for eps and decay.
+    #[inline(always)]
+    pub(super) fn of<const PLAIN: bool>(&self, theta: R, m: R, g: R) -> (R, R, R) {
+        let (a, kept) = if PLAIN {
+            (self.resilience.plain_factor(m, g), theta)
+        } else {
+            (self.resilience.factor(m, g), self.decay.keep(theta))
+        };
+        (kept - self.lr * (a * g), self.average.next(m, g), a)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The trainings of `adarem-training` on a Cortex-M4F.
+//! The trainings of `adarem-training` on a Cortex-M.
 //!
 //! `cargo xtask embedded` runs it in QEMU. It prints the lines of the report, which must be those of the
 //! host, and after each how deep the stack has been so far.
