@@ -178,7 +178,17 @@ pub(crate) fn halve<R: Real>(op: FoldOp, acc: &mut [R; WIDTH], pushed: usize) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{Accumulators, FoldOp, WIDTH};
+    use super::{Accumulators, Fold, FoldOp, WIDTH};
+    use crate::Scope;
+
+    #[test]
+    fn a_fold_goes_over_what_it_is_told_to() {
+        for scope in [Scope::Tensor, Scope::Group] {
+            let fold = Fold::MAX_ABS.over(scope);
+            assert_eq!((fold.op, fold.scope), (FoldOp::MaxAbs, scope));
+        }
+        assert_eq!(Fold::SUM.over_group(), Fold::SUM.over(Scope::Group));
+    }
 
     /// The order as its text reads, without a shortcut.
     fn by_the_text(xs: &[f32]) -> f32 {

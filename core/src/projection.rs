@@ -315,7 +315,9 @@ impl Region for HalfSpace {
 ///
 /// Its projection is `max(0, y - k s)` with the k that makes the sum right, found by Newton's method, which ends
 /// after finitely many rounds: after one if no coordinate becomes 0, usually after a few. What is not found in
-/// the rounds of one step is found in the next; the result lies on the simplex in any case.
+/// the rounds of one step is found in the next; the result lies on the simplex in any case but one: where a
+/// coordinate's magnitude is so many times `sum` (2^24 in f32, fewer for many lanes) that `sum` is lost in
+/// rounding beside it, all may become 0, and the next step begins in the middle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Simplex {
     /// The sum, positive.
