@@ -68,15 +68,15 @@ fn burn<'a>(len: usize) -> Vec<Contender<'a>> {
     ]
 }
 
-/// dfdx's Sgd with momentum and Adam over one tensor of `len`.
-fn dfdx<'a>(len: usize) -> Vec<Contender<'a>> {
+/// dfdx's Sgd with momentum and Adam over one tensor of `LEN`.
+fn dfdx<'a, const LEN: usize>() -> Vec<Contender<'a>> {
     use dfdx::optim::{Adam, AdamConfig, Momentum, Optimizer, Sgd, SgdConfig};
     use dfdx::prelude::*;
 
     let device = Cpu::default();
     device.enable_cache();
     let problem = || {
-        let theta = device.sample_uniform_like(&(len,));
+        let theta = device.sample_uniform::<Rank1<LEN>>();
         let mut grads = Gradients::leaky();
         grads
             .get_or_alloc_mut(&theta)
@@ -91,7 +91,7 @@ fn dfdx<'a>(len: usize) -> Vec<Contender<'a>> {
         weight_decay: None,
     };
     let mut sgd = Sgd::new(&theta, config);
-    let sgd = Contender::new("dfdx Sgd", SGDM * len, move || {
+    let sgd = Contender::new("dfdx Sgd", SGDM * LEN, move || {
         sgd.update(&mut theta, &grads).expect("dfdx steps")
     });
     let (mut theta, grads) = problem();
@@ -102,7 +102,7 @@ fn dfdx<'a>(len: usize) -> Vec<Contender<'a>> {
             ..AdamConfig::default()
         },
     );
-    let adam = Contender::new("dfdx Adam", ADAM * len, move || {
+    let adam = Contender::new("dfdx Adam", ADAM * LEN, move || {
         adam.update(&mut theta, &grads).expect("dfdx steps")
     });
     vec![sgd, adam]
@@ -112,6 +112,11 @@ fn dfdx<'a>(len: usize) -> Vec<Contender<'a>> {
 pub fn all<'a>(len: usize) -> Vec<Contender<'a>> {
     let mut all = candle(len).expect("candle has memory");
     all.extend(burn(len));
-    all.extend(dfdx(len));
+    // A model's shape is part of its type.
+    all.extend(match len {
+        1_000_000 => dfdx::<1_000_000>(),
+        10_000_000 => dfdx::<10_000_000>(),
+        _ => Vec::new(),
+    });
     all
 }
