@@ -311,52 +311,61 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         // The last lanes, where they do not fill a row, are stepped in a row of their own; so there is one
         // place that calls `f`, and even a long one is inlined.
         let mut last = Row::of(&self);
-        let mut folding = Folding {
-            maxima: [[T::zero(); ROW]; K],
-            sums: [[T::zero(); WIDTH]; K],
-        };
+        let mut maxima = [[T::zero(); ROW]; K];
+        let mut sums = [[T::zero(); WIDTH]; K];
         let parts = [(rows, 0, ROW), (last.lanes(rest), whole, rest)];
         for (lanes, first, filled) in parts {
-            let before = folding.row(first, folds);
-            lanes.rows(first, folds, f, &mut folding);
-            if filled < ROW {
-                folding.restore(first, folds, before, filled);
+            let before = row(&sums, first);
+            let found = lanes.rows(first, folds, f, &mut sums);
+            for k in 0..K {
+                // What the lanes after the last have folded is left out.
+                match folds[k].op {
+                    op @ FoldOp::MaxAbs => {
+                        for (l, (acc, &x)) in maxima[k].iter_mut().zip(&found[k]).enumerate() {
+                            *acc = if l < filled { op.step(*acc, x) } else { *acc };
+                        }
+                    }
+                    FoldOp::Sum => {
+                        for (l, &x) in before[k].iter().enumerate().skip(filled) {
+                            sums[k][(first + l) % WIDTH] = x;
+                        }
+                    }
+                }
             }
         }
         last.give_back(self);
         let mut folded = [T::zero(); K];
         for k in 0..K {
             folded[k] = match folds[k].op {
-                op @ FoldOp::MaxAbs => folding.maxima[k]
-                    .iter()
-                    .fold(T::zero(), |acc, &x| op.step(acc, x)),
-                op @ FoldOp::Sum => halve(op, &mut folding.sums[k], len),
+                op @ FoldOp::MaxAbs => maxima[k].iter().fold(T::zero(), |acc, &x| op.step(acc, x)),
+                op @ FoldOp::Sum => halve(op, &mut sums[k], len),
             };
         }
         folded
     }
 
-    /// Rewrites and folds these lanes, whole rows of them, the first of which is lane `first` of its chunk.
+    /// Rewrites and folds these lanes, whole rows of them, the first of which is lane `first` of its chunk. Sums go
+    /// on in `sums`; maxima need no order, so one row serves, stays in a register, and is returned.
     #[inline(always)]
     fn rows<const K: usize>(
         self,
         first: usize,
         folds: [Fold; K],
         f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
-        folding: &mut Folding<T, K>,
-    ) {
+        sums: &mut [[T; WIDTH]; K],
+    ) -> [[T; ROW]; K] {
+        let mut maxima = [[T::zero(); ROW]; K];
         let (theta, _) = self.theta.as_chunks_mut::<ROW>();
         let (grad, _) = self.grad.as_chunks::<ROW>();
         let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>().0);
         let count = theta.len();
         // Known equal, so that no access below is checked.
         if grad.len() != count || slots.iter().any(|rows| rows.len() != count) {
-            return;
+            return maxima;
         }
-        let mut maxima = folding.maxima;
         for r in 0..count {
             let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) else {
-                return;
+                return maxima;
             };
             // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
             let mut slot = [[T::zero(); ROW]; S];
@@ -381,7 +390,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 let op = folds[k].op;
                 if op == FoldOp::MaxAbs {
                     maxima[k] = beside(op, maxima[k], folded[k]);
-                } else if let Some(acc) = folding.sums[k]
+                } else if let Some(acc) = sums[k]
                     .as_chunks_mut()
                     .0
                     .get_mut((first / ROW + r) % (WIDTH / ROW))
@@ -390,51 +399,20 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 }
             }
         }
-        folding.maxima = maxima;
+        maxima
     }
 }
 
-/// The accumulators of one chunk.
-struct Folding<T, const K: usize> {
-    /// A maximum needs no order, so one row serves, and stays in a register.
-    maxima: [[T; ROW]; K],
-    sums: [[T; WIDTH]; K],
-}
-
-impl<T: Element, const K: usize> Folding<T, K> {
-    /// The accumulators of the row that begins with lane `first`.
-    #[inline(always)]
-    fn row(&self, first: usize, folds: [Fold; K]) -> [[T; ROW]; K] {
-        let mut row = self.maxima;
-        for k in 0..K {
-            if folds[k].op == FoldOp::Sum {
-                for (l, x) in row[k].iter_mut().enumerate() {
-                    *x = self.sums[k][(first + l) % WIDTH];
-                }
-            }
-        }
-        row
-    }
-
-    /// Undoes what the lanes of that row from number `filled` on have folded.
-    #[inline(always)]
-    fn restore(&mut self, first: usize, folds: [Fold; K], row: [[T; ROW]; K], filled: usize) {
-        for k in 0..K {
-            match folds[k].op {
-                // Zipped: that `l` is less than ROW is not seen at every optimization.
-                FoldOp::MaxAbs => {
-                    for (l, (to, &x)) in self.maxima[k].iter_mut().zip(&row[k]).enumerate() {
-                        *to = if l < filled { *to } else { x };
-                    }
-                }
-                FoldOp::Sum => {
-                    for (l, &x) in row[k].iter().enumerate().skip(filled) {
-                        self.sums[k][(first + l) % WIDTH] = x;
-                    }
-                }
-            }
+/// The row of accumulators that lane `first` of a chunk goes into.
+#[inline(always)]
+fn row<T: Element, const K: usize>(sums: &[[T; WIDTH]; K], first: usize) -> [[T; ROW]; K] {
+    let mut row = [[T::zero(); ROW]; K];
+    for (row, sums) in row.iter_mut().zip(sums) {
+        for (l, x) in row.iter_mut().enumerate() {
+            *x = sums[(first + l) % WIDTH];
         }
     }
+    row
 }
 
 /// Copies as much as both hold.
