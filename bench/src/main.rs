@@ -13,6 +13,8 @@ mod torch;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
@@ -48,11 +50,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds = options.rounds;
     let threads = std::thread::available_parallelism()?.get();
     let torch = Torch::start(1);
-    let version = match &torch {
+    let torch_version = match &torch {
         Ok(torch) => format!("PyTorch {}", torch.version),
         Err(why) => format!("no PyTorch ({why})"),
     };
-    let head = head(threads, &version);
+    let libraries = ["candle-nn", "burn", "dfdx"].map(|name| format!("{name} {}", locked(name)));
+    let head = head(
+        threads,
+        &format!("{}, {torch_version}", libraries.join(", ")),
+    );
     println!("{head}");
     let torch = torch.ok().map(RefCell::new);
     let sizes: Vec<usize> = (3..=9)
@@ -72,8 +78,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         Section {
             title: format!("AdaRem and AdaRem-S by size, f32, {threads} threads"),
-            bound: "The stream loop is cut into one part a thread, started anew each step by the same team of threads. Memory is the bound \
-                    from 1e6 parameters on; below, waking threads is.",
+            bound: "The stream loop is cut into one part a thread; its threads live through all steps and spin where they meet. Ours sleep \
+                    between steps, which costs some microseconds to wake them: from 1e7 parameters on memory is the bound, below that waking is.",
             rows: sizes
                 .iter()
                 .filter(|&&n| n >= 100_000)
@@ -169,8 +175,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// The version of a package that this program was built with.
+fn locked(package: &str) -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let entry = lock.split_once(&format!("name = \"{package}\"\nversion = \""));
+    let version = entry.and_then(|(_, rest)| rest.split('"').next());
+    version.unwrap_or("of unknown version")
+}
+
 /// The machine, the versions and the command.
-fn head(threads: usize, torch: &str) -> String {
+fn head(threads: usize, peers: &str) -> String {
     let read = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -182,7 +196,7 @@ fn head(threads: usize, torch: &str) -> String {
             .map(|(_, model)| model)
     });
     format!(
-        "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; {torch}.\n\n\
+        "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; peers: {peers}.\n\n\
          Contenders take turns within one run and the table holds medians of the rounds: figures of one table may be compared, figures of \
          different runs may not. A step's bytes are what it must move, so GB/s is the useful part of the traffic.\n",
         model.unwrap_or("an unknown processor"),
@@ -192,7 +206,7 @@ fn head(threads: usize, torch: &str) -> String {
     )
 }
 
-/// The stream loop with `S` state vectors, over the first tensor.
+/// The stream loop with `S` state vectors, over the first tensor; its threads last a turn, and meet after every step.
 fn streaming<'a, T: Element, const S: usize>(
     name: &str,
     threads: usize,
@@ -201,29 +215,43 @@ fn streaming<'a, T: Element, const S: usize>(
 ) -> Contender<'a> {
     let len = shared.borrow().parameters();
     let mut state: [Vec<T>; S] = std::array::from_fn(|_| vec![T::one(); len]);
-    Contender::new(name, (3 + 2 * S) * len * T::DTYPE.bytes(), move || {
+    let steps = move |count| {
         let Tensors { theta, grad } = &mut *shared.borrow_mut();
-        if threads == 1 {
-            return stream(
-                simd,
-                &mut theta[0],
-                &grad[0],
-                state.each_mut().map(Vec::as_mut_slice),
-            );
-        }
         let part = len.div_ceil(threads);
         let mut theta = theta[0].chunks_mut(part);
         let mut grad = grad[0].chunks(part);
         let mut state = state.each_mut().map(|s| s.chunks_mut(part));
+        let arrived = AtomicUsize::new(0);
+        let start = Instant::now();
         std::thread::scope(|scope| {
             while let (Some(theta), Some(grad)) = (theta.next(), grad.next()) {
-                let state = state
+                let mut state = state
                     .each_mut()
                     .map(|s| s.next().expect("state is as long as theta"));
-                scope.spawn(move || stream(simd, theta, grad, state));
+                let arrived = &arrived;
+                let work = move || {
+                    for step in 1..=count {
+                        stream(simd, theta, grad, state.each_mut().map(|s| &mut **s));
+                        arrived.fetch_add(1, Ordering::AcqRel);
+                        while arrived.load(Ordering::Acquire) < step * threads {
+                            std::hint::spin_loop();
+                        }
+                    }
+                };
+                if threads == 1 {
+                    work()
+                } else {
+                    scope.spawn(work);
+                }
             }
         });
-    })
+        start.elapsed()
+    };
+    Contender {
+        name: name.to_owned(),
+        bytes: (3 + 2 * S) * len * T::DTYPE.bytes(),
+        steps: Box::new(steps),
+    }
 }
 
 fn by_hand<'a>(simd: Simd, shared: Shared<'a, f32>) -> Contender<'a> {

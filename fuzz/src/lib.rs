@@ -4,6 +4,7 @@
 //! corpora on any compiler. A file of a corpus is named for its case. What crashes a target is fixed,
 //! and its bytes become a file of that target's corpus, named for what was wrong: so it stays a test.
 
+mod c_door;
 mod checkpoint;
 mod emitters;
 mod faults;
@@ -23,6 +24,10 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "c_door",
+        run: c_door::run,
+    },
     Target {
         name: "checkpoint",
         run: checkpoint::run,

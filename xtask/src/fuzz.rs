@@ -15,6 +15,9 @@ pub(crate) struct Round {
     /// How long each target runs.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Makes the same choices in every run with this number; 0 makes new ones.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// Watches memory with AddressSanitizer, too: several times slower.
     #[arg(long)]
     address: bool,
@@ -45,7 +48,7 @@ pub(crate) fn run(shell: &Shell, round: &Round) -> Result {
     println!("|---|--:|--:|--:|--:|");
     let mut failures = Vec::new();
     for target in &targets {
-        match fuzz(shell, target, sanitizer, round.seconds) {
+        match fuzz(shell, target, sanitizer, round) {
             Ok(row) => println!("{row}"),
             Err(error) => failures.push(error.to_string()),
         }
@@ -71,13 +74,14 @@ fn install(shell: &Shell) -> Result {
 }
 
 /// Runs one target and returns its row.
-fn fuzz(shell: &Shell, target: &str, sanitizer: &str, seconds: u64) -> Result<String> {
+fn fuzz(shell: &Shell, target: &str, sanitizer: &str, round: &Round) -> Result<String> {
     // New finds go to the first folder; the corpus in the repository is only read.
     let found = format!("fuzz/target/found/{target}");
     let corpus = format!("fuzz/corpus/{target}");
     shell.create_dir(&found)?;
     let limits = [
-        format!("-max_total_time={seconds}"),
+        format!("-max_total_time={}", round.seconds),
+        format!("-seed={}", round.seed),
         "-timeout=20".to_owned(),
         "-print_final_stats=1".to_owned(),
     ];

@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::slice;
 
-use adarem::{Element, Lent, Optimizer as Core, Phase, Tunable};
+use adarem::{Element, Lent, Optimizer as Core, Phase, Scope, Setting, Tunable};
 
 use crate::config::{Config, DTYPE_F32, DTYPE_F64, WithRule, setting_name};
 use crate::door::{Door, Optimizer};
@@ -48,7 +48,8 @@ struct Places {
 }
 
 impl Places {
-    fn of<R: Tunable, T: Element>(rule: &R, lengths: &[usize]) -> Result<Places, Failure> {
+    /// For a rule of these settings, or of any that `adarem_set` may give it: a scope that is a group's takes more.
+    fn of<R: Tunable + Clone, T: Element>(rule: &R, lengths: &[usize]) -> Result<Places, Failure> {
         let sum = lengths
             .iter()
             .fold(0usize, |sum, &len| sum.saturating_add(len));
@@ -56,7 +57,13 @@ impl Places {
         if sum > most::<T>() {
             return Err(too_long);
         }
-        let elements = Lent::<T>::elements(rule, lengths).ok_or(too_long)?;
+        let mut widest = rule.clone();
+        widest.settings(&mut |_, setting| {
+            if let Setting::Scope(scope) = setting {
+                *scope = Scope::Group;
+            }
+        });
+        let elements = Lent::<T>::elements(&widest, lengths).ok_or(too_long)?;
         let places = || {
             let group = Layout::new::<Group<R, T>>();
             let (group, indices) = group

@@ -10,9 +10,9 @@ use dfdx::tensor_ops::Device;
 /// Rules where the sign of a NaN gradient shows in a number that is not NaN: as the direction in which the
 /// coefficient of its own lane is taken to agree with the past. Whatever the sign, theta is NaN there.
 const SIGNS_OF_NAN: [&str; 3] = [
-    "wrapper Projected<AdaRem, Interval>",
-    "wrapper Projected<AdaRem, Ball>",
-    "wrapper Projected<AdaRem, Simplex>",
+    "rule in_box(adarem)",
+    "rule in_ball(adarem)",
+    "rule in_simplex(adarem)",
 ];
 
 fn conforms<E: Element + Dtype>()

@@ -279,8 +279,15 @@ impl<R: Real, const S: usize> Window<R, S> {
     /// m: the weighted mean of the ring.
     #[inline(always)]
     fn mean(&self, slot: &[R; S]) -> R {
-        let ring = slot.iter().zip(&self.weights).skip(self.first);
-        ring.fold(R::lit(0.0), |sum, (&g, &weight)| sum + weight * g)
+        let mut sum = R::lit(0.0);
+        for (k, (&g, &weight)) in slot.iter().zip(&self.weights).enumerate() {
+            sum = if k < self.first {
+                sum
+            } else {
+                sum + weight * g
+            };
+        }
+        sum
     }
 }
 
