@@ -229,7 +229,7 @@ fn streaming<'a, T: Element, const S: usize>(
                     .each_mut()
                     .map(|s| s.next().expect("state is as long as theta"));
                 let arrived = &arrived;
-                let work = move || {
+                let mut work = move || {
                     for step in 1..=count {
                         stream(simd, theta, grad, state.each_mut().map(|s| &mut **s));
                         arrived.fetch_add(1, Ordering::AcqRel);
