@@ -127,7 +127,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let outcomes = against_peers(len, rounds, torch.as_ref());
         report::bars(
             &options.out.join(format!("docs/peers-{len}.svg")),
-            &format!("One step over {len} parameters, one thread, f32 (logarithmic)"),
+            &format!(
+                "Nanoseconds a parameter, over {len} parameters: one thread, f32, logarithmic"
+            ),
             len,
             &outcomes,
         )?;
