@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Section {
             title: format!("AdaRem and AdaRem-S by size, f32, {threads} threads"),
             bound: "The stream loop is cut into one part a thread; its threads live through all steps and spin where they meet. Ours sleep \
-                    between steps, which costs some microseconds to wake them: from 1e7 parameters on memory is the bound, below that waking is.",
+                    between steps. From 1e7 parameters on memory is the bound; below, how the threads meet is.",
             rows: sizes
                 .iter()
                 .filter(|&&n| n >= 100_000)

@@ -18,7 +18,7 @@ pub(crate) struct Round {
     /// Makes the same choices in every run with this number; 0 makes new ones.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Watches memory with AddressSanitizer, too: several times slower.
+    /// Watches memory with AddressSanitizer, too: slower.
     #[arg(long)]
     address: bool,
     /// The targets; all of them where none is named.
