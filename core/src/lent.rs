@@ -471,10 +471,12 @@ impl Survey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::Lent;
     use crate::rules::{EachRule, for_each};
-    use crate::{Backend, Batch, Engine, Fold, Host, Lane, Optimizer, Rule, Scope, Setting};
+    use crate::{
+        Backend, Batch, Engine, ErrorKind, Fold, Host, Lane, Optimizer, Rule, Scope, Setting,
+    };
     use crate::{Invalid, MAX_CARRIED, Tunable};
 
     const LENGTHS: [usize; 4] = [3, 0, 4100, 65];
@@ -493,7 +495,7 @@ mod tests {
         let (mut native, mut planned) = (std::vec![0.0; elements], std::vec![0.0; elements]);
         let mut native = Lent::new(&mut native);
         let mut optimizer = Optimizer::new(rule.clone(), &mut native, &LENGTHS).unwrap();
-        let mut planned = Planned(Lent::new(&mut planned));
+        let mut planned = Planned::new(&mut planned);
         let mut other = Optimizer::new(rule.clone(), &mut planned, &LENGTHS).unwrap();
         let (mut theta, mut same) = (tensors(), tensors());
         for t in 0..2 {
@@ -524,39 +526,49 @@ mod tests {
         theta
     }
 
-    /// A backend that runs plans only.
-    struct Planned<'m>(Lent<'m, f32>);
+    /// A backend that runs plans only, and fails where it is told to.
+    pub(crate) struct Planned<'m> {
+        lent: Lent<'m, f32>,
+        /// What every call that may fail comes to, while it is set.
+        pub(crate) fault: Option<ErrorKind>,
+    }
+
+    impl<'m> Planned<'m> {
+        pub(crate) fn new(memory: &'m mut [f32]) -> Self {
+            Planned {
+                lent: Lent::new(memory),
+                fault: None,
+            }
+        }
+
+        fn fault(&self) -> Result<(), ErrorKind> {
+            self.fault.map_or(Ok(()), Err)
+        }
+    }
 
     impl<'m> Backend for Planned<'m> {
         type Elem = f32;
         type Tensor = [f32];
         type Memory = &'m mut [f32];
-        type Error = crate::ErrorKind;
+        type Error = ErrorKind;
 
-        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], crate::ErrorKind> {
-            self.0.zeros(len)
+        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], ErrorKind> {
+            self.fault()?;
+            self.lent.zeros(len)
         }
 
-        fn write(
-            &mut self,
-            to: &mut [f32],
-            at: usize,
-            from: &[f32],
-        ) -> Result<(), crate::ErrorKind> {
-            self.0.write(to, at, from)
+        fn write(&mut self, to: &mut [f32], at: usize, from: &[f32]) -> Result<(), ErrorKind> {
+            self.fault()?;
+            self.lent.write(to, at, from)
         }
 
-        fn read(
-            &mut self,
-            from: &[f32],
-            at: usize,
-            to: &mut [f32],
-        ) -> Result<(), crate::ErrorKind> {
-            self.0.read(from, at, to)
+        fn read(&mut self, from: &[f32], at: usize, to: &mut [f32]) -> Result<(), ErrorKind> {
+            self.fault()?;
+            self.lent.read(from, at, to)
         }
 
-        fn flush(&mut self) -> Result<(), crate::ErrorKind> {
-            self.0.flush()
+        fn flush(&mut self) -> Result<(), ErrorKind> {
+            self.lent.flush()
         }
 
         fn run(
@@ -564,14 +576,15 @@ mod tests {
             plan: &crate::Plan,
             uniforms: &[f64],
             batch: Batch<'_, '_, Self>,
-        ) -> Result<(), crate::ErrorKind> {
+        ) -> Result<(), ErrorKind> {
+            self.fault()?;
             let Batch {
                 theta,
                 grad,
                 slots,
                 carried,
             } = batch;
-            self.0.run(
+            self.lent.run(
                 plan,
                 uniforms,
                 Batch {
@@ -707,7 +720,7 @@ mod tests {
         let elements = Lent::<f32>::elements(&rule, &[10]).unwrap();
         let mut memory = std::vec![0.0f32; elements - 1];
         let refused = Optimizer::new(rule, &mut Lent::new(&mut memory), &[10]);
-        assert_eq!(refused.unwrap_err(), crate::ErrorKind::OutOfMemory);
+        assert_eq!(refused.unwrap_err(), ErrorKind::OutOfMemory);
         assert_eq!(Lent::<f32>::elements(&rule, &[usize::MAX, 2]), None);
     }
 }
