@@ -346,13 +346,4 @@ mod tests {
         });
         same(&AdaRemS::default());
     }
-
-    #[test]
-    fn a_measured_step_leaves_what_it_multiplied_the_gradient_by() {
-        let (mut theta, mut m, mut length) = ([1.0f32], [0.0], [0.0]);
-        let (slots, mut carried) = ([&mut m[..], &mut length], [0.0]);
-        let mut host = Host::new(&mut theta, &[2.0], slots, &mut carried).unwrap();
-        AdaRem::default().step_measured(0, &mut host);
-        assert_eq!((theta, m, length), ([0.8], [0.2], [0.1]));
-    }
 }
