@@ -90,6 +90,9 @@ impl<T: Element> Backend for Cpu<T> {
     type Memory = Memory<T>;
     type Error = ErrorKind;
 
+    /// Halves lie in an element as they do in memory, low half first.
+    const PACKS: bool = cfg!(target_endian = "little");
+
     fn zeros(&mut self, len: usize) -> Result<Memory<T>, ErrorKind> {
         Memory::filled(T::zero(), len)
     }
