@@ -5,7 +5,7 @@
 //!
 //! *Wrappers.* [`ClipValue`] and [`ClipNorm`] bound the gradient, [`Guarded`] says what becomes of gradients that
 //! are not finite, [`Lookahead`] and [`Averaged`] keep other weights beside theta, [`Sphere`] and [`Tangent`] are for
-//! weights whose scale does not matter. (Projection into a region is in [`adarem::projection`].) A wrapper is itself a
+//! weights whose scale does not matter, [`HalfState`] halves the state. (Projection into a region is in [`adarem::projection`].) A wrapper is itself a
 //! [`Rule`](adarem::Rule), so wrappers nest, and run on every backend. Its state stands behind that of the rule it
 //! wraps, and its name around the rule's: `guarded(clip_norm(adarem))`.
 //!
@@ -19,6 +19,7 @@ mod averaged;
 mod clip;
 mod gradient;
 mod guarded;
+mod half_state;
 mod lookahead;
 mod oscillation;
 mod probe;
@@ -31,6 +32,7 @@ mod sphere;
 pub use averaged::{Average, Averaged};
 pub use clip::{ClipNorm, ClipValue};
 pub use guarded::{Guarded, NonFinite};
+pub use half_state::HalfState;
 pub use lookahead::Lookahead;
 pub use oscillation::{Oscillation, Q};
 pub use probe::{Scale, probe_scale};
@@ -41,7 +43,7 @@ pub use sphere::{Sphere, Tangent, Units};
 
 use adarem::projection::{Ball, HalfSpace, Interval, Projected, Simplex};
 use adarem::rules::EachRule;
-use adarem::{AdaRem, AdaRemS, AdamW, SgdM};
+use adarem::{AdaRem, AdaRemS, AdamW, Bf16, F16, SgdM};
 
 /// Calls `each` with every wrapper around some rule, for tests of backends: as
 /// [`adarem::rules::for_each`] does with every rule.
@@ -69,6 +71,9 @@ pub fn for_each(each: &mut impl EachRule) {
     each.rule::<Averaged<AdaRem>>();
     each.rule::<Sphere<AdaRem>>();
     each.rule::<Sphere<Tangent<SgdM>>>();
+    each.rule::<HalfState<AdaRem, Bf16>>();
+    each.rule::<HalfState<AdaRemS, Bf16>>();
+    each.rule::<HalfState<SgdM, F16>>();
     each.rule::<Projected<AdaRem, Interval>>();
     each.rule::<Projected<AdaRem, Ball>>();
     each.rule::<Projected<SgdM, HalfSpace>>();

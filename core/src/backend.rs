@@ -4,8 +4,9 @@ use core::borrow::BorrowMut;
 use core::ops::Range;
 
 use crate::error::{Error, ErrorKind};
+use crate::half::Half;
 use crate::plan::Plan;
-use crate::real::Element;
+use crate::real::{Dtype, Element};
 use crate::rule::Rule;
 use crate::trace::trace;
 
@@ -64,6 +65,10 @@ pub trait Backend {
 
     /// What may go wrong.
     type Error: Error + From<ErrorKind>;
+
+    /// Whether state vectors that [hold half floats](Rule::HALF) are given to it packed, two numbers in an element of
+    /// four bytes, as [`packing`] says. No bit depends on it, so a backend may leave it at no.
+    const PACKS: bool = false;
 
     /// Allocates `len` zeros.
     ///
@@ -135,7 +140,7 @@ pub struct Batch<'a, 't, B: Backend + ?Sized> {
     pub theta: &'a mut [&'t mut B::Tensor],
     /// Their gradients.
     pub grad: &'a [&'a B::Tensor],
-    /// One for each slot of the rule.
+    /// One for each slot of the rule; packed where [`packing`] says so.
     pub slots: &'a mut [B::Memory],
     /// The carried scalars: those of tensor `i` from `i * plan.carried()`.
     pub carried: &'a mut B::Memory,
@@ -145,6 +150,22 @@ impl<B: Backend + ?Sized> Batch<'_, '_, B> {
     /// Where the state of each tensor lies in the memory of a slot, in elements.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         ranges(self.theta.iter().map(|theta| theta.len()))
+    }
+}
+
+/// How `B` is given state vectors that hold only numbers of this [half type](Rule::HALF): packed, or one in an element.
+/// Packed, lane `i` lies in element `i / 2`, in the low half where `i` is even.
+///
+/// ```
+/// use adarem::{AdaRem, Half, Lent, Rule, backend::packing};
+///
+/// assert_eq!(packing::<Lent<f32>>(AdaRem::HALF), None);
+/// assert_eq!(packing::<Lent<f32>>(Some(Half::Bf16)), None, "it does not pack");
+/// ```
+pub const fn packing<B: Backend + ?Sized>(half: Option<Half>) -> Option<Half> {
+    match B::Elem::DTYPE {
+        Dtype::F32 if B::PACKS => half,
+        _ => None,
     }
 }
 

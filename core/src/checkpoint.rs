@@ -12,7 +12,8 @@
 //! 8  checksum      FNV-1a of all bytes before
 //! ```
 //!
-//! All numbers are little-endian; elements keep their type and bits. Neither hyper-parameters (the
+//! All numbers are little-endian; elements keep their type and bits, and are written one by one, however the backend packs
+//! them. Neither hyper-parameters (the
 //! caller's, and often a schedule's) nor parameters (the caller's) are in it. A checkpoint saved on one
 //! backend is restored on any other.
 
@@ -91,14 +92,20 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         };
         self.head(self.steps(), &mut summed);
         let size = B::Elem::DTYPE.bytes();
+        let mut write = |x: B::Elem| {
+            summed(x.to_le().to_le_bytes().get(..size).unwrap_or_default());
+        };
         let mut block = [<B::Elem as num_traits::Zero>::zero(); BLOCK];
-        for tensor in self.state() {
+        for (half, tensor) in self.state() {
             let len = crate::Tensor::len(tensor);
             for at in (0..len).step_by(BLOCK) {
                 let part = block.get_mut(..BLOCK.min(len - at)).unwrap_or_default();
                 backend.read(tensor, at, part)?;
-                for x in part {
-                    summed(x.to_le().to_le_bytes().get(..size).unwrap_or_default());
+                for &mut x in part {
+                    match half {
+                        Some(half) => half.unpack(x).into_iter().for_each(&mut write),
+                        None => write(x),
+                    }
                 }
             }
         }
@@ -117,18 +124,24 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         self.set(steps, Phase::Torn);
         let size = B::Elem::DTYPE.bytes();
         let mut block = [<B::Elem as num_traits::Zero>::zero(); BLOCK];
-        for tensor in self.state_mut() {
+        let mut read = || {
+            let (head, rest) = elements.split_at_checked(size).unwrap_or_default();
+            elements = rest;
+            let bits = head
+                .iter()
+                .rev()
+                .fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
+            B::Elem::from_le(bits)
+        };
+        for (half, tensor) in self.state_mut() {
             let len = crate::Tensor::len(tensor);
             for at in (0..len).step_by(BLOCK) {
                 let part = block.get_mut(..BLOCK.min(len - at)).unwrap_or_default();
                 for x in part.iter_mut() {
-                    let (head, rest) = elements.split_at_checked(size).unwrap_or_default();
-                    elements = rest;
-                    let bits = head
-                        .iter()
-                        .rev()
-                        .fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
-                    *x = B::Elem::from_le(bits);
+                    *x = match half {
+                        Some(half) => half.pack([read(), read()]),
+                        None => read(),
+                    };
                 }
                 backend.write(tensor, at, part)?;
             }
@@ -206,7 +219,10 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
             field += 1;
         });
         same?;
-        let elements: usize = self.state().map(crate::Tensor::len).sum();
+        let elements: usize = self
+            .state()
+            .map(|(half, tensor)| crate::Tensor::len(tensor) * if half.is_some() { 2 } else { 1 })
+            .sum();
         if rest.len() != elements * B::Elem::DTYPE.bytes() {
             return Err(Unreadable::Damaged.into());
         }

@@ -1,9 +1,8 @@
 //! [`Host`]: runs a rule on slices, on any target, without heap, threads or `std`.
 
-use core::array;
-
 use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
+use crate::half::Stored;
 use crate::real::{Element, Real};
 use crate::rule::{Engine, Lane, MAX_CARRIED};
 
@@ -25,9 +24,12 @@ use crate::rule::{Engine, Lane, MAX_CARRIED};
 /// assert!(theta.iter().all(|x| x.abs() < 1e-3));
 /// # Ok::<(), adarem::ErrorKind>(())
 /// ```
+///
+/// State may be kept in a half type `M`, and gradients and a copy of the parameters in a half type `P`: see
+/// [`mixed`](Self::mixed).
 #[derive(Debug)]
-pub struct Host<'a, T, const S: usize, const C: usize> {
-    lanes: Lanes<'a, T, S>,
+pub struct Host<'a, T, const S: usize, const C: usize, M = T, P = T> {
+    lanes: Lanes<'a, T, S, M, P>,
     carried: &'a mut [T; C],
     /// The carried scalars as the step found them.
     found: [T; C],
@@ -44,6 +46,54 @@ impl<'a, T: Element, const S: usize, const C: usize> Host<'a, T, S, C> {
         slots: [&'a mut [T]; S],
         carried: &'a mut [T; C],
     ) -> Result<Self, ErrorKind> {
+        Ok(Host::of(Lanes::new(theta, grad, slots)?, carried))
+    }
+}
+
+impl<'a, T: Element, const S: usize, const C: usize, M: Stored<T>, P: Stored<T>>
+    Host<'a, T, S, C, M, P>
+{
+    /// The memory of one tensor in mixed precision. The parameters that the network computes with are `params`, and
+    /// its gradients are of the same type; `master` is the copy in full that steps are taken on, so that steps too
+    /// small for the type add up. Every step rewrites `params` by it, in the same trip over memory.
+    ///
+    /// State is of a type of its own, and rounded when it is stored: to the nearest, so a rule whose state moves by
+    /// less than half a place a step stands still. Average no longer than over a few dozen steps in
+    /// [`Bf16`](crate::Bf16), a few hundred in [`F16`](crate::F16), and mind the range of the latter. A rule
+    /// made for it, such as the adapters' `HalfState`, folds what memory holds; any other folds
+    /// what it computed, which may be one place below.
+    ///
+    /// ```
+    /// use adarem::{AdaRem, Bf16, Host, Rule, Stored};
+    ///
+    /// let (rule, start) = (AdaRem { lr: 1e-3, ..AdaRem::default() }, [1.0f32, -2.0]);
+    /// let (mut master, mut params) = (start, start.map(Bf16::store));
+    /// let (mut m, mut carried) = ([Bf16::default(); 2], [0.0; AdaRem::CARRIED]);
+    /// for t in 0..1000 {
+    ///     let grad = params.map(|x| Bf16::store(2.0 * x.to_f32()));
+    ///     rule.step(t, &mut Host::mixed(&mut master, &mut params, &grad, [&mut m], &mut carried)?);
+    /// }
+    /// assert!(params.iter().all(|x| x.to_f32().abs() < 0.3));
+    /// # Ok::<(), adarem::ErrorKind>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Length`] unless `params`, `grad` and every slot are as long as `master`.
+    pub fn mixed(
+        master: &'a mut [T],
+        params: &'a mut [P],
+        grad: &'a [P],
+        slots: [&'a mut [M]; S],
+        carried: &'a mut [T; C],
+    ) -> Result<Self, ErrorKind> {
+        Ok(Host::of(
+            Lanes::mixed(master, params, grad, slots)?,
+            carried,
+        ))
+    }
+
+    #[inline(always)]
+    fn of(lanes: Lanes<'a, T, S, M, P>, carried: &'a mut [T; C]) -> Self {
         const {
             assert!(
                 C <= MAX_CARRIED,
@@ -51,15 +101,17 @@ impl<'a, T: Element, const S: usize, const C: usize> Host<'a, T, S, C> {
             )
         };
         let found = *carried;
-        Ok(Host {
-            lanes: Lanes::new(theta, grad, slots)?,
+        Host {
+            lanes,
             carried,
             found,
-        })
+        }
     }
 }
 
-impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
+impl<T: Element, const N: usize, const C: usize, M: Stored<T>, P: Stored<T>> Engine
+    for Host<'_, T, N, C, M, P>
+{
     type Real = T;
     const SLOTS: usize = N;
     const CARRIED: usize = C;
@@ -96,14 +148,18 @@ impl<T: Element, const N: usize, const C: usize> Engine for Host<'_, T, N, C> {
 ///
 /// This is the host's loop over memory, for authors of engines that share the work in their own way; to
 /// step a tensor, use [`Host`].
+///
+/// State is stored as `M`, gradients as `P`; both are `T` unless memory is to be saved.
 #[derive(Debug)]
-pub struct Lanes<'a, T, const S: usize> {
+pub struct Lanes<'a, T, const S: usize, M = T, P = T> {
     theta: &'a mut [T],
-    grad: &'a [T],
-    slots: [&'a mut [T]; S],
+    /// Theta as `P`, where that is another type; else empty.
+    params: &'a mut [P],
+    grad: &'a [P],
+    slots: [&'a mut [M]; S],
 }
 
-impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
+impl<'a, T: Element, const S: usize, M: Stored<T>> Lanes<'a, T, S, M> {
     /// Lane `i` is `theta[i]`, `grad[i]` and `slots[..][i]`.
     ///
     /// # Errors
@@ -112,7 +168,24 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     pub fn new(
         theta: &'a mut [T],
         grad: &'a [T],
-        slots: [&'a mut [T]; S],
+        slots: [&'a mut [M]; S],
+    ) -> Result<Self, Mismatch> {
+        Lanes::mixed(theta, &mut [], grad, slots)
+    }
+}
+
+impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S, M, P> {
+    /// Lane `i` is `theta[i]`, `grad[i]` and `slots[..][i]`, and `params[i]` becomes what theta becomes, where it is
+    /// of another type; else `params` is not used.
+    ///
+    /// # Errors
+    /// [`Mismatch`] unless all are as long as `theta`.
+    #[inline(always)]
+    pub fn mixed(
+        theta: &'a mut [T],
+        params: &'a mut [P],
+        grad: &'a [P],
+        slots: [&'a mut [M]; S],
     ) -> Result<Self, Mismatch> {
         let expected = theta.len();
         let wrong = |what, got| Mismatch {
@@ -124,6 +197,9 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         if grad.len() != expected {
             return Err(wrong("grad", grad.len()));
         }
+        if P::HALF.is_some() && params.len() != expected {
+            return Err(wrong("params", params.len()));
+        }
         let mut slot = expected;
         each::<S>(|k| match slots.get(k) {
             Some(other) if other.len() != expected => slot = other.len(),
@@ -132,7 +208,12 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         if slot != expected {
             return Err(wrong("slot", slot));
         }
-        Ok(Lanes { theta, grad, slots })
+        Ok(Lanes {
+            theta,
+            params,
+            grad,
+            slots,
+        })
     }
 
     /// How many lanes there are.
@@ -147,7 +228,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
 
     /// The same lanes with only `F` slots, from slot `first` on. A slot that is not there is empty.
     #[inline(always)]
-    fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F> {
+    fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F, M, P> {
         let mut taken = [const { nothing() }; F];
         let mut slots = self.slots.iter_mut().skip(first);
         each::<F>(|k| {
@@ -157,6 +238,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         });
         Lanes {
             theta: self.theta,
+            params: self.params,
             grad: self.grad,
             slots: taken,
         }
@@ -164,12 +246,17 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
 
     /// Takes the first `count` lanes off, all where there are fewer.
     #[inline(always)]
-    pub fn take(&mut self, count: usize) -> Lanes<'a, T, S> {
+    pub fn take(&mut self, count: usize) -> Self {
         let count = count.min(self.len());
         let (grad, rest) = self.grad.split_at_checked(count).unwrap_or_default();
         self.grad = rest;
         Lanes {
             theta: take(&mut self.theta, count),
+            params: if P::HALF.is_some() {
+                take(&mut self.params, count)
+            } else {
+                nothing()
+            },
             grad,
             slots: self.slots.each_mut().map(|s| take(s, count)),
         }
@@ -206,6 +293,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         let mut largest = [T::zero(); K];
         // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
         let mut unequal = self.grad.len() != len;
+        unequal |= P::HALF.is_some() && self.params.len() != len;
         each::<S>(|k| unequal |= self.slots.get(k).is_none_or(|slot| slot.len() != len));
         if unequal {
             return largest;
@@ -216,21 +304,26 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             };
             let mut lane = Lane {
                 theta: *theta,
-                grad,
+                grad: grad.load(),
                 slot: [T::zero(); S],
             };
             each::<S>(|k| {
                 let slot = self.slots.get(k).and_then(|slot| slot.get(i));
                 if let (Some(x), Some(y)) = (lane.slot.get_mut(k), slot) {
-                    *x = *y;
+                    *x = y.load();
                 }
             });
             let (lane, folded) = f(lane);
             *theta = lane.theta;
+            if P::HALF.is_some()
+                && let Some(param) = self.params.get_mut(i)
+            {
+                *param = P::store(lane.theta);
+            }
             each::<S>(|k| {
                 let slot = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
                 if let (Some(x), Some(y)) = (slot, lane.slot.get(k)) {
-                    *x = *y;
+                    *x = M::store(*y);
                 }
             });
             each::<K>(|k| {
@@ -269,31 +362,42 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     #[inline(always)]
     fn map<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) {
         let len = self.theta.len();
-        // Known equal, so that no access below is checked.
-        if self.grad.len() != len || self.slots.iter().any(|slot| slot.len() != len) {
+        // Known equal, so that no access below is checked; one that fails ends the loop, and so needs no branch of its
+        // own in it.
+        if self.grad.len() != len
+            || P::HALF.is_some() && self.params.len() != len
+            || self.slots.iter().any(|slot| slot.len() != len)
+        {
             return;
         }
         for i in 0..len {
             let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
                 return;
             };
-            let slot = array::from_fn(|k| {
-                self.slots
-                    .get(k)
-                    .and_then(|slot| slot.get(i))
-                    .copied()
-                    .unwrap_or(T::zero())
-            });
+            let mut slot = [T::zero(); S];
+            for (x, slot) in slot.iter_mut().zip(&self.slots) {
+                let Some(&found) = slot.get(i) else {
+                    return;
+                };
+                *x = found.load();
+            }
             let (lane, _) = f(Lane {
                 theta: *theta,
-                grad,
+                grad: grad.load(),
                 slot,
             });
             *theta = lane.theta;
+            if P::HALF.is_some() {
+                let Some(param) = self.params.get_mut(i) else {
+                    return;
+                };
+                *param = P::store(lane.theta);
+            }
             for (slot, x) in self.slots.iter_mut().zip(lane.slot) {
-                if let Some(place) = slot.get_mut(i) {
-                    *place = x;
-                }
+                let Some(place) = slot.get_mut(i) else {
+                    return;
+                };
+                *place = M::store(x);
             }
         }
     }
@@ -356,11 +460,15 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     ) -> [[T; ROW]; K] {
         let mut maxima = [[T::zero(); ROW]; K];
         let (theta, _) = self.theta.as_chunks_mut::<ROW>();
+        let (params, _) = self.params.as_chunks_mut::<ROW>();
         let (grad, _) = self.grad.as_chunks::<ROW>();
         let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>().0);
         let count = theta.len();
-        // Known equal, so that no access below is checked.
-        if grad.len() != count || slots.iter().any(|rows| rows.len() != count) {
+        // As in `map`.
+        if grad.len() != count
+            || P::HALF.is_some() && params.len() != count
+            || slots.iter().any(|rows| rows.len() != count)
+        {
             return maxima;
         }
         for r in 0..count {
@@ -368,23 +476,32 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
                 return maxima;
             };
             // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
-            let mut slot = [[T::zero(); ROW]; S];
+            let mut slot = [[M::default(); ROW]; S];
             for (slot, rows) in slot.iter_mut().zip(&slots) {
-                if let Some(&row) = rows.get(r) {
-                    *slot = row;
-                }
+                let Some(&row) = rows.get(r) else {
+                    return maxima;
+                };
+                *slot = row;
             }
             let (row, folded) = Row {
                 theta: *theta,
+                params: [P::default(); ROW],
                 grad,
                 slot,
             }
             .map(f);
             *theta = row.theta;
+            if P::HALF.is_some() {
+                let Some(params) = params.get_mut(r) else {
+                    return maxima;
+                };
+                *params = row.params;
+            }
             for (rows, slot) in slots.iter_mut().zip(row.slot) {
-                if let Some(place) = rows.get_mut(r) {
-                    *place = slot;
-                }
+                let Some(place) = rows.get_mut(r) else {
+                    return maxima;
+                };
+                *place = slot;
             }
             for k in 0..K {
                 let op = folds[k].op;
@@ -492,21 +609,23 @@ fn take<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     head
 }
 
-/// Lanes side by side.
-struct Row<T, const S: usize> {
+/// Lanes side by side, as memory holds them.
+struct Row<T, const S: usize, M, P> {
     theta: [T; ROW],
-    grad: [T; ROW],
-    slot: [[T; ROW]; S],
+    params: [P; ROW],
+    grad: [P; ROW],
+    slot: [[M; ROW]; S],
 }
 
-impl<T: Element, const S: usize> Row<T, S> {
+impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
     /// A row that begins with these lanes, of which there are fewer than a row holds; zeros follow.
     #[inline(always)]
-    fn of(lanes: &Lanes<'_, T, S>) -> Self {
+    fn of(lanes: &Lanes<'_, T, S, M, P>) -> Self {
         let mut row = Row {
             theta: [T::zero(); ROW],
-            grad: [T::zero(); ROW],
-            slot: [[T::zero(); ROW]; S],
+            params: [P::default(); ROW],
+            grad: [P::default(); ROW],
+            slot: [[M::default(); ROW]; S],
         };
         copy(&mut row.theta, lanes.theta);
         copy(&mut row.grad, lanes.grad);
@@ -518,12 +637,16 @@ impl<T: Element, const S: usize> Row<T, S> {
 
     /// The row as lanes, or no lanes where none of it is filled.
     #[inline(always)]
-    fn lanes(&mut self, filled: usize) -> Lanes<'_, T, S> {
+    fn lanes(&mut self, filled: usize) -> Lanes<'_, T, S, M, P> {
         let len = if filled == 0 { 0 } else { ROW };
-        let [theta, grad] = [&mut self.theta, &mut self.grad].map(|row| &mut row[..]);
         Lanes {
-            theta: theta.get_mut(..len).unwrap_or_default(),
-            grad: grad.get(..len).unwrap_or_default(),
+            theta: self.theta.get_mut(..len).unwrap_or_default(),
+            params: if P::HALF.is_some() {
+                self.params.get_mut(..len).unwrap_or_default()
+            } else {
+                nothing()
+            },
+            grad: self.grad.get(..len).unwrap_or_default(),
             slots: self
                 .slot
                 .each_mut()
@@ -533,8 +656,9 @@ impl<T: Element, const S: usize> Row<T, S> {
 
     /// Rewrites the lanes that the row began with.
     #[inline(always)]
-    fn give_back(&self, lanes: Lanes<'_, T, S>) {
+    fn give_back(&self, lanes: Lanes<'_, T, S, M, P>) {
         copy(lanes.theta, &self.theta);
+        copy(lanes.params, &self.params);
         for (slot, row) in lanes.slots.into_iter().zip(&self.slot) {
             copy(slot, row);
         }
@@ -554,16 +678,19 @@ impl<T: Element, const S: usize> Row<T, S> {
         for l in 0..ROW {
             let mut lane = Lane {
                 theta: self.theta[l],
-                grad: self.grad[l],
+                grad: self.grad[l].load(),
                 slot: [T::zero(); S],
             };
             for k in 0..S {
-                lane.slot[k] = self.slot[k][l];
+                lane.slot[k] = self.slot[k][l].load();
             }
             let (lane, folded) = f(lane);
             self.theta[l] = lane.theta;
+            if P::HALF.is_some() {
+                self.params[l] = P::store(lane.theta);
+            }
             for k in 0..S {
-                self.slot[k][l] = lane.slot[k];
+                self.slot[k][l] = M::store(lane.slot[k]);
             }
             for k in 0..K {
                 out[k][l] = folded[k];

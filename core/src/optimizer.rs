@@ -5,8 +5,9 @@ use core::fmt;
 
 use heapless::Vec;
 
-use crate::backend::{ALIGN, Backend, Batch, Tensor};
+use crate::backend::{ALIGN, Backend, Batch, Tensor, packing};
 use crate::error::{ErrorKind, Mismatch};
+use crate::half::Half;
 use crate::real::Element;
 use crate::rule::{MAX_CARRIED, MAX_SLOTS, Rule};
 
@@ -48,8 +49,16 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         let layout = Layout::of(lengths.iter().copied()).ok_or(ErrorKind::OutOfMemory)?;
         let mut slots = Vec::new();
         for k in 0..R::SLOTS {
-            let mut memory = backend.zeros(layout.elements)?;
-            fill::<B>(backend, &mut memory, rule.slot(k).start, layout.elements)?;
+            let (start, mut len) = (crate::Real::lit(rule.slot(k).start), layout.elements);
+            let start = match packing::<B>(R::HALF) {
+                Some(half) => {
+                    len /= 2;
+                    half.pack([start; 2])
+                }
+                None => start,
+            };
+            let mut memory = backend.zeros(len)?;
+            fill::<B>(backend, &mut memory, start, len)?;
             slots.push(memory).ok().ok_or(ErrorKind::OutOfMemory)?;
         }
         let count = layout
@@ -141,7 +150,8 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         self.phase
     }
 
-    /// State vector `k` of all tensors, laid out as [`ranges`](crate::backend::ranges) says.
+    /// State vector `k` of all tensors, laid out as [`ranges`](crate::backend::ranges) says, and packed where
+    /// [`packing`] says so.
     pub fn slot(&self, k: usize) -> Option<&B::Tensor> {
         self.slots.get(k).map(Borrow::borrow)
     }
@@ -153,7 +163,12 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
 
     /// Bytes of state that the backend holds.
     pub fn state_bytes(&self) -> usize {
-        let elements = self.layout.elements * R::SLOTS + self.layout.tensors * R::CARRIED;
+        let packed = if packing::<B>(R::HALF).is_some() {
+            2
+        } else {
+            1
+        };
+        let elements = self.layout.elements / packed * R::SLOTS + self.layout.tensors * R::CARRIED;
         elements * B::Elem::DTYPE.bytes()
     }
 
@@ -161,19 +176,22 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         self.layout
     }
 
-    pub(crate) fn state(&self) -> impl Iterator<Item = &B::Tensor> {
-        self.slots
-            .iter()
-            .map(Borrow::borrow)
-            .chain(core::iter::once(self.carried.borrow()))
+    /// All state, each piece with how it is packed.
+    pub(crate) fn state(&self) -> impl Iterator<Item = (Option<Half>, &B::Tensor)> {
+        let slots = self.slots.iter().map(|slot| (packing::<B>(R::HALF), slot));
+        slots
+            .chain(core::iter::once((None, &self.carried)))
+            .map(|(half, memory)| (half, memory.borrow()))
     }
 
-    pub(crate) fn state_mut(&mut self) -> impl Iterator<Item = &mut B::Tensor> {
-        let carried = core::iter::once(self.carried.borrow_mut());
-        self.slots
+    pub(crate) fn state_mut(&mut self) -> impl Iterator<Item = (Option<Half>, &mut B::Tensor)> {
+        let slots = self
+            .slots
             .iter_mut()
-            .map(BorrowMut::borrow_mut)
-            .chain(carried)
+            .map(|slot| (packing::<B>(R::HALF), slot));
+        slots
+            .chain(core::iter::once((None, &mut self.carried)))
+            .map(|(half, memory)| (half, memory.borrow_mut()))
     }
 
     pub(crate) fn set(&mut self, steps: u64, phase: Phase) {
@@ -197,13 +215,13 @@ impl<R: fmt::Debug, B: Backend> fmt::Debug for Optimizer<R, B> {
 fn fill<B: Backend>(
     backend: &mut B,
     memory: &mut B::Memory,
-    start: f64,
+    start: B::Elem,
     len: usize,
 ) -> Result<(), B::Error> {
-    if start == 0.0 {
+    if start.to_le() == 0 {
         return Ok(());
     }
-    let block: [B::Elem; 256] = [crate::Real::lit(start); 256];
+    let block = [start; 256];
     for at in (0..len).step_by(block.len()) {
         let count = block.len().min(len - at);
         backend.write(

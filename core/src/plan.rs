@@ -24,6 +24,7 @@ use heapless::Vec;
 
 use crate::error::Number;
 use crate::fold::{Fold, FoldOp, Scope};
+use crate::half::Half;
 use crate::real::{Element, Real};
 use crate::rule::{MAX_CARRIED, MAX_SLOTS};
 
@@ -267,6 +268,7 @@ pub struct Plan {
     pub(crate) name: &'static str,
     pub(crate) slots: u8,
     pub(crate) carried: u8,
+    pub(crate) half: Option<Half>,
     pub(crate) uniforms: u8,
     pub(crate) ops: Vec<Op, MAX_OPS>,
     pub(crate) passes: Vec<Pass, MAX_PASSES>,
@@ -287,6 +289,12 @@ impl Plan {
     /// Carried scalars per tensor.
     pub fn carried(&self) -> usize {
         self.carried.into()
+    }
+
+    /// The type to which all numbers in the state vectors are rounded: [`Rule::HALF`](crate::Rule::HALF). The state of
+    /// a backend that [packs](crate::Backend::PACKS) is packed accordingly.
+    pub fn half(&self) -> Option<Half> {
+        self.half
     }
 
     /// Host scalars, the same for all tensors of a step.

@@ -15,6 +15,7 @@
 
 use crate::error::Invalid;
 use crate::fold::Fold;
+use crate::half::Half;
 use crate::real::Real;
 
 /// State vectors that a rule may keep per parameter tensor.
@@ -178,6 +179,11 @@ pub trait Rule: Sync {
     /// Scalars carried per tensor; at most [`MAX_CARRIED`].
     const CARRIED: usize;
 
+    /// A type of 16 bits to which the rule rounds all that it leaves in its state vectors, so that a backend may
+    /// [pack](crate::Backend::PACKS) them without changing a bit; `None` where it does not. A wrapper has none, whatever
+    /// it wraps, unless it says so.
+    const HALF: Option<Half> = None;
+
     /// The name and start of state vector `k < SLOTS`.
     fn slot(&self, k: usize) -> Slot {
         const NAMES: [&str; MAX_SLOTS] = [
@@ -226,6 +232,7 @@ impl<R: Rule> Rule for &R {
     const NAME: &'static str = R::NAME;
     const SLOTS: usize = R::SLOTS;
     const CARRIED: usize = R::CARRIED;
+    const HALF: Option<Half> = R::HALF;
 
     fn slot(&self, k: usize) -> Slot {
         (**self).slot(k)

@@ -67,6 +67,7 @@ pub fn trace<R: Rule>(rule: &R, t: u64) -> Result<Traced, Misfit> {
         name: R::NAME,
         slots: R::SLOTS as u8,
         carried: R::CARRIED as u8,
+        half: R::HALF,
         uniforms: uniforms.len() as u8,
         ops,
         passes,

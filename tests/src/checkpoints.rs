@@ -3,12 +3,13 @@
 use core::borrow::{Borrow, BorrowMut};
 
 use adarem::{AdaRem, AdaRemS, Backend, ErrorKind, Optimizer, Rule};
+use adarem_adapters::HalfState;
 
 use crate::direct;
 use crate::kit::{Run, Stop, Tally, ensure};
 use crate::number::Random;
 use crate::reference::Interpreter;
-use crate::state::State;
+use crate::state::{State, read_packed};
 
 pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
     run.check(
@@ -16,7 +17,14 @@ pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
         |backend, random, tally| {
             let other = &mut Interpreter::default();
             resume(backend, other, random, tally, AdaRem::default())?;
-            resume(backend, other, random, tally, AdaRemS::default())
+            resume(backend, other, random, tally, AdaRemS::default())?;
+            resume(
+                backend,
+                other,
+                random,
+                tally,
+                HalfState::bf16(AdaRem::default()),
+            )
         },
     );
     run.check(
@@ -24,7 +32,14 @@ pub(crate) fn check<B: Backend>(run: &mut Run<'_, B>) {
         |backend, random, tally| {
             let other = &mut Interpreter::default();
             resume(other, backend, random, tally, AdaRem::default())?;
-            resume(other, backend, random, tally, AdaRemS::default())
+            resume(other, backend, random, tally, AdaRemS::default())?;
+            resume(
+                other,
+                backend,
+                random,
+                tally,
+                HalfState::bf16(AdaRem::default()),
+            )
         },
     );
     run.check(
@@ -107,7 +122,7 @@ impl<R: Rule + Clone, B: Backend> Training<R, B> {
         }
         for (k, slot) in got.slots.iter_mut().enumerate() {
             let memory = self.optimizer.slot(k).ok_or("the optimizer lacks a slot")?;
-            backend.read(memory, 0, slot)?;
+            read_packed(backend, R::HALF, memory, slot)?;
         }
         backend.read(self.optimizer.carried(), 0, &mut got.carried)?;
         tally.compare(state, &got, || format!("{note} of {}", R::NAME));

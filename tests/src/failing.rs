@@ -90,6 +90,8 @@ impl<B: Backend> Backend for Failing<'_, B> {
     type Memory = B::Memory;
     type Error = B::Error;
 
+    const PACKS: bool = B::PACKS;
+
     fn zeros(&mut self, len: usize) -> Result<B::Memory, B::Error> {
         self.perform(Call::Zeros, |inner| inner.zeros(len))
     }

@@ -3,9 +3,9 @@
 use core::borrow::{Borrow, BorrowMut};
 use core::ops::Range;
 
-use adarem::backend::{ALIGN, ranges};
+use adarem::backend::{ALIGN, packing, ranges};
 use adarem::trace::trace;
-use adarem::{Backend, Batch, Element, ErrorKind, Rule};
+use adarem::{Backend, Batch, Element, ErrorKind, Half, Rule};
 
 use crate::direct::rounded;
 use crate::number::ulps;
@@ -17,6 +17,8 @@ pub(crate) struct State<T> {
     pub(crate) grad: Vec<Vec<T>>,
     pub(crate) slots: Vec<Vec<T>>,
     pub(crate) carried: Vec<T>,
+    /// The type that every number in the slots is one of.
+    half: Option<Half>,
 }
 
 impl<T: Element> State<T> {
@@ -36,7 +38,7 @@ impl<T: Element> State<T> {
         let padded = |len: usize| len.next_multiple_of(ALIGN);
         let elements = lengths.iter().copied().map(padded).sum();
         let slot = |k| {
-            let mut slot = vec![rounded(0.1); elements];
+            let mut slot = vec![kept::<T>(R::HALF, rounded(0.1)); elements];
             for range in ranges(lengths.iter().copied()) {
                 slot[range].fill(rounded(rule.slot(k).start));
             }
@@ -48,6 +50,7 @@ impl<T: Element> State<T> {
             grad,
             slots: (0..R::SLOTS).map(slot).collect(),
             carried: carried.collect::<Vec<T>>().repeat(lengths.len()),
+            half: R::HALF,
         }
     }
 
@@ -58,8 +61,9 @@ impl<T: Element> State<T> {
         mut number: impl FnMut() -> T,
     ) -> State<T> {
         let mut state = State::start(rule, lengths, &mut number);
-        let kept = state.slots.iter_mut().flatten().chain(&mut state.carried);
-        kept.for_each(|x| *x = number());
+        let slots = state.slots.iter_mut().flatten();
+        slots.for_each(|x| *x = kept(R::HALF, number()));
+        state.carried.iter_mut().for_each(|x| *x = number());
         state
     }
 
@@ -175,6 +179,44 @@ pub struct Difference {
     pub ulps: u64,
 }
 
+/// What a state vector of such a rule may hold, next to `x`.
+fn kept<T: Element>(half: Option<Half>, x: T) -> T {
+    half.map_or(x, |half| half.round(x))
+}
+
+/// A state vector as `B` is given it.
+pub(crate) fn packed<B: Backend>(half: Option<Half>, slot: &[B::Elem]) -> Vec<B::Elem> {
+    match packing::<B>(half) {
+        Some(half) => slot
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&pair| half.pack(pair))
+            .collect(),
+        None => slot.to_vec(),
+    }
+}
+
+/// Reads a state vector that `B` was given.
+pub(crate) fn read_packed<B: Backend>(
+    backend: &mut B,
+    half: Option<Half>,
+    memory: &B::Tensor,
+    slot: &mut [B::Elem],
+) -> Result<(), B::Error> {
+    // What a read leaves untouched must not look right.
+    slot.fill(rounded(0.123_456_789));
+    let Some(half) = packing::<B>(half) else {
+        return backend.read(memory, 0, slot);
+    };
+    let pairs = slot.as_chunks_mut().0;
+    let mut elements: Vec<B::Elem> = pairs.iter().map(|&pair| half.pack(pair)).collect();
+    backend.read(memory, 0, &mut elements)?;
+    let halves = pairs.iter_mut().zip(elements);
+    halves.for_each(|(pair, element)| *pair = half.unpack(element));
+    Ok(())
+}
+
 /// The way a step enters a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -198,7 +240,7 @@ pub(crate) struct Loaded<B: Backend> {
 
 impl<B: Backend> Loaded<B> {
     pub(crate) fn new(backend: &mut B, state: &State<B::Elem>) -> Result<Self, B::Error> {
-        let mut load = |numbers: &Vec<B::Elem>| {
+        let mut load = |numbers: &[B::Elem]| {
             let mut memory = backend.zeros(numbers.len())?;
             backend.write(memory.borrow_mut(), 0, numbers)?;
             Ok(memory)
@@ -207,17 +249,17 @@ impl<B: Backend> Loaded<B> {
             theta: state
                 .theta
                 .iter()
-                .map(&mut load)
+                .map(|theta| load(theta))
                 .collect::<Result<_, B::Error>>()?,
             grad: state
                 .grad
                 .iter()
-                .map(&mut load)
+                .map(|grad| load(grad))
                 .collect::<Result<_, B::Error>>()?,
             slots: state
                 .slots
                 .iter()
-                .map(&mut load)
+                .map(|slot| load(&packed::<B>(state.half, slot)))
                 .collect::<Result<_, B::Error>>()?,
             carried: load(&state.carried)?,
         })
@@ -291,23 +333,17 @@ impl<B: Backend> Loaded<B> {
         like: &State<B::Elem>,
     ) -> Result<State<B::Elem>, B::Error> {
         let mut state = like.clone();
-        // What a read leaves untouched must not look right.
-        let poison = rounded(0.123_456_789);
-        let mut read = |memory: &B::Memory, numbers: &mut Vec<B::Elem>| {
-            numbers.fill(poison);
-            backend.read(memory.borrow(), 0, numbers)
-        };
         let lists = [
-            (&self.theta, &mut state.theta),
-            (&self.grad, &mut state.grad),
-            (&self.slots, &mut state.slots),
+            (&self.theta, &mut state.theta, None),
+            (&self.grad, &mut state.grad, None),
+            (&self.slots, &mut state.slots, like.half),
         ];
-        for (memories, numbers) in lists {
+        for (memories, numbers, half) in lists {
             for (memory, numbers) in memories.iter().zip(numbers) {
-                read(memory, numbers)?;
+                read_packed(backend, half, memory.borrow(), numbers)?;
             }
         }
-        read(&self.carried, &mut state.carried)?;
+        read_packed(backend, None, self.carried.borrow(), &mut state.carried)?;
         Ok(state)
     }
 }

@@ -6,12 +6,13 @@
 //! passes already made being skipped and their folds remembered.
 
 use std::array;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use adarem::plan::{MAX_FOLDS, MAX_PASSES};
 use adarem::{
-    Accumulators, Batch, CHUNK, Element, Engine, ErrorKind, Fold, FoldOp, Lane, Lanes, MAX_CARRIED,
-    MAX_SLOTS, Mismatch, Real, Rule, Scope,
+    Accumulators, Batch, Bf16, CHUNK, Element, Engine, ErrorKind, F16, Fold, FoldOp, Half, Lane,
+    Lanes, MAX_CARRIED, MAX_SLOTS, Mismatch, Real, Rule, Scope, Stored, backend::packing,
 };
 
 use crate::Cpu;
@@ -103,8 +104,14 @@ impl<R: Rule> Step<'_, R> {
         if batch.slots.len() < R::SLOTS {
             return wrong("the list of slots", 0, R::SLOTS, batch.slots.len());
         }
-        if let Some(slot) = batch.slots.iter().find(|slot| slot.len() < elements) {
-            return wrong("a slot, for all tensors", 0, elements, slot.len());
+        let packed = if packing::<Cpu<T>>(R::HALF).is_some() {
+            2
+        } else {
+            1
+        };
+        let state = elements.div_ceil(packed);
+        if let Some(slot) = batch.slots.iter().find(|slot| slot.len() < state) {
+            return wrong("a slot, for all tensors", 0, state, slot.len());
         }
         if batch.carried.len() < carried {
             return wrong(
@@ -197,6 +204,7 @@ const MAX_ABS: usize = 2;
 struct Stage<'a, R, T> {
     step: &'a Step<'a, R>,
     tensors: &'a [Tensor<T>],
+    /// The state vectors, perhaps [packed](packing).
     slots: [*mut T; MAX_SLOTS],
     carried: *mut T,
     folded: *mut T,
@@ -244,6 +252,38 @@ struct Part<'a, R, T> {
 impl<R: Rule, T: Element> Job for Part<'_, R, T> {
     #[inline(always)]
     fn run<const BITS: usize>(self) {
+        match const { packing::<Cpu<T>>(R::HALF) } {
+            None => self.walk::<BITS, T>(),
+            Some(Half::Bf16) => self.walk::<BITS, Exact>(),
+            Some(Half::F16) => self.walk::<BITS, F16>(),
+        }
+    }
+}
+
+/// A [`Bf16`] that is stored without rounding: a rule that says its state is one leaves nothing to round.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(transparent)]
+struct Exact(Bf16);
+
+impl<T: Element> Stored<T> for Exact {
+    const HALF: Option<Half> = Some(Half::Bf16);
+
+    #[inline(always)]
+    fn load(self) -> T {
+        self.0.load()
+    }
+
+    #[inline(always)]
+    fn store(x: T) -> Self {
+        let bits = x.to_f32().unwrap_or(f32::NAN).to_bits();
+        Exact(Bf16::from_bits((bits >> 16) as u16))
+    }
+}
+
+impl<R: Rule, T: Element> Part<'_, R, T> {
+    /// This thread's share of the stage, with state stored as `M`.
+    #[inline(always)]
+    fn walk<const BITS: usize, M: Stored<T>>(self) {
         let Part { stage, index } = self;
         let shared = |tensor: &Tensor<T>| stage.threads > 1 && tensor.len >= WORTH_SHARING;
         let broken = BreakOnPanic(&stage.meeting);
@@ -258,7 +298,7 @@ impl<R: Rule, T: Element> Job for Part<'_, R, T> {
             Some((i, tensor)) => Some((i, tensor, Some(index))),
             None => alone().map(|(i, tensor)| (i, tensor, None)),
         } {
-            Worker::<BITS, _, _>::new(stage, i, *tensor, share).run();
+            Worker::<BITS, _, _, M>::new(stage, i, *tensor, share).run();
         }
         std::mem::forget(broken);
     }
@@ -273,8 +313,8 @@ impl Drop for BreakOnPanic<'_> {
     }
 }
 
-/// The engine of one thread on one tensor, with vectors of `BITS` bits.
-struct Worker<'a, const BITS: usize, R, T> {
+/// The engine of one thread on one tensor, with vectors of `BITS` bits and state stored as `M`.
+struct Worker<'a, const BITS: usize, R, T, M> {
     stage: &'a Stage<'a, R, T>,
     tensor: Tensor<T>,
     /// Which thread this is, where all threads share the tensor.
@@ -291,9 +331,10 @@ struct Worker<'a, const BITS: usize, R, T> {
     meetings: usize,
     /// Whether a fold over the group is awaited: what follows belongs to the next stage.
     waiting: bool,
+    stored: PhantomData<M>,
 }
 
-impl<'a, const BITS: usize, R: Rule, T: Element> Worker<'a, BITS, R, T> {
+impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>> Worker<'a, BITS, R, T, M> {
     #[inline(always)]
     fn new(stage: &'a Stage<'a, R, T>, i: usize, tensor: Tensor<T>, shared: Option<usize>) -> Self {
         let mut found = [T::zero(); MAX_CARRIED];
@@ -322,6 +363,7 @@ impl<'a, const BITS: usize, R: Rule, T: Element> Worker<'a, BITS, R, T> {
             folds,
             meetings,
             waiting,
+            stored: PhantomData,
         }
     }
 
@@ -342,18 +384,25 @@ impl<'a, const BITS: usize, R: Rule, T: Element> Worker<'a, BITS, R, T> {
     /// # Safety
     /// They lie within the tensor, no other thread uses them, and the rule has so many slots.
     #[inline(always)]
-    unsafe fn lanes<const S: usize>(&self, slot: usize, from: usize, to: usize) -> Lanes<'a, T, S> {
+    unsafe fn lanes<const S: usize>(
+        &self,
+        slot: usize,
+        from: usize,
+        to: usize,
+    ) -> Lanes<'a, T, S, M> {
         let Tensor {
             theta, grad, state, ..
         } = self.tensor;
         let len = to - from;
         // SAFETY: the batch lent theta and grad, of this length, and slots that hold this tensor's state
-        // from `state`, for the duration of the step; the rest is the caller's promise.
+        // from `state`, as `M`, which is no larger than `T` and as aligned at most, for the duration of the step; the
+        // rest is the caller's promise.
         unsafe {
             let theta = std::slice::from_raw_parts_mut(theta.add(from), len);
             let grad = std::slice::from_raw_parts(grad.add(from), len);
             let slots = |k: usize| {
-                std::slice::from_raw_parts_mut(self.stage.slots[slot + k].add(state + from), len)
+                let slot = self.stage.slots[slot + k].cast::<M>();
+                std::slice::from_raw_parts_mut(slot.add(state + from), len)
             };
             Lanes::new(theta, grad, array::from_fn(slots)).unwrap_unchecked()
         }
@@ -416,7 +465,7 @@ impl<'a, const BITS: usize, R: Rule, T: Element> Worker<'a, BITS, R, T> {
     }
 }
 
-impl<const BITS: usize, R: Rule, T: Element> Engine for Worker<'_, BITS, R, T> {
+impl<const BITS: usize, R: Rule, T: Element, M: Stored<T>> Engine for Worker<'_, BITS, R, T, M> {
     type Real = T;
     const SLOTS: usize = R::SLOTS;
     const CARRIED: usize = R::CARRIED;

@@ -1,7 +1,8 @@
 //! Walks a plan op by op, lane by lane: for plans that come without their rule.
 
+use adarem::backend::packing;
 use adarem::plan::{MAX_OPS, Op};
-use adarem::{Accumulators, Batch, CHUNK, Element, Plan, Real, Scope};
+use adarem::{Accumulators, Batch, CHUNK, Element, Half, Plan, Real, Scope};
 
 use crate::Cpu;
 
@@ -9,6 +10,32 @@ use crate::Cpu;
 struct Memory<T> {
     values: [T; MAX_OPS],
     folds: Vec<T>,
+}
+
+/// A state vector.
+struct Slot<'a, T> {
+    elements: &'a mut [T],
+    packed: Option<Half>,
+}
+
+impl<T: Element> Slot<'_, T> {
+    fn load(&self, i: usize) -> T {
+        match self.packed {
+            Some(half) => half.unpack(self.elements[i / 2])[i % 2],
+            None => self.elements[i],
+        }
+    }
+
+    fn store(&mut self, i: usize, x: T) {
+        match self.packed {
+            Some(half) => {
+                let mut pair = half.unpack(self.elements[i / 2]);
+                pair[i % 2] = x;
+                self.elements[i / 2] = half.pack(pair);
+            }
+            None => self.elements[i] = x,
+        }
+    }
 }
 
 pub(crate) fn run<T: Element>(plan: &Plan, uniforms: &[f64], batch: Batch<'_, '_, Cpu<T>>) {
@@ -19,6 +46,11 @@ pub(crate) fn run<T: Element>(plan: &Plan, uniforms: &[f64], batch: Batch<'_, '_
         slots,
         carried,
     } = batch;
+    let packed = packing::<Cpu<T>>(plan.half());
+    let mut slots: Vec<_> = slots
+        .iter_mut()
+        .map(|elements| Slot { elements, packed })
+        .collect();
     let mut tensors: Vec<Memory<T>> = ranges
         .iter()
         .map(|_| Memory {
@@ -46,7 +78,7 @@ pub(crate) fn run<T: Element>(plan: &Plan, uniforms: &[f64], batch: Batch<'_, '_
                     plan.eval(&lane_ops, &mut memory.values, |op| match op {
                         Op::Theta(_) => theta[i][l],
                         Op::Grad(_) => grad[i][l],
-                        Op::Slot(_, k) => slots[usize::from(k)][ranges[i].start + l],
+                        Op::Slot(_, k) => slots[usize::from(k)].load(ranges[i].start + l),
                         op => scalar(op, uniforms, found, &[]),
                     });
                     let value = |id| memory.values[usize::from(id)];
@@ -55,7 +87,7 @@ pub(crate) fn run<T: Element>(plan: &Plan, uniforms: &[f64], batch: Batch<'_, '_
                     }
                     for (k, slot) in slots.iter_mut().enumerate() {
                         if let Some(id) = pass.slot(k) {
-                            slot[ranges[i].start + l] = value(id);
+                            slot.store(ranges[i].start + l, value(id));
                         }
                     }
                     for (acc, &(_, id)) in acc.iter_mut().zip(pass.folds()) {
