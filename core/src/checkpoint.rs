@@ -238,7 +238,8 @@ mod tests {
     use super::Unreadable;
     use crate::optimizer::tests::{LENGTHS, Training};
     use crate::optimizer::{Fnv, Optimizer, Phase};
-    use crate::{Backend, ErrorKind, Lent, Rule, Sgd};
+    use crate::{Backend, Batch, Engine, ErrorKind, Half, Invalid, Lane, Lent, Plan};
+    use crate::{Rule, Sgd, Slot};
 
     fn saved<R: Rule, B: Backend>(optimizer: &Optimizer<R, B>, backend: &mut B) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -382,6 +383,93 @@ mod tests {
             refused(&saved(&optimizer, &mut lent)),
             Unreadable::Foreign("rule or state")
         );
+    }
+
+    /// Leaves half floats only.
+    struct Halved;
+
+    impl Rule for Halved {
+        const NAME: &'static str = "halved";
+        const SLOTS: usize = 2;
+        const CARRIED: usize = 1;
+        const HALF: Option<Half> = Some(Half::Bf16);
+
+        fn slot(&self, k: usize) -> Slot {
+            let one = Slot {
+                name: "one",
+                start: 1.0,
+            };
+            [Slot::zero("zero"), one][k]
+        }
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let half = e.uniform(0.5);
+            e.map(|x: Lane<E::Real, 2>| Lane {
+                slot: [x.slot[1] * half, x.slot[0] - half],
+                ..x
+            });
+        }
+    }
+
+    /// Keeps half floats packed, and never steps.
+    struct Packing<'m>(Lent<'m, f32>);
+
+    impl<'m> Backend for Packing<'m> {
+        type Elem = f32;
+        type Tensor = [f32];
+        type Memory = &'m mut [f32];
+        type Error = ErrorKind;
+        const PACKS: bool = true;
+
+        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], ErrorKind> {
+            self.0.zeros(len)
+        }
+
+        fn write(&mut self, to: &mut [f32], at: usize, from: &[f32]) -> Result<(), ErrorKind> {
+            self.0.write(to, at, from)
+        }
+
+        fn read(&mut self, from: &[f32], at: usize, to: &mut [f32]) -> Result<(), ErrorKind> {
+            self.0.read(from, at, to)
+        }
+
+        fn flush(&mut self) -> Result<(), ErrorKind> {
+            self.0.flush()
+        }
+
+        fn run(&mut self, _: &Plan, _: &[f64], _: Batch<'_, '_, Self>) -> Result<(), ErrorKind> {
+            Err(ErrorKind::Other)
+        }
+    }
+
+    #[test]
+    fn state_that_a_backend_packs_is_written_number_by_number() {
+        let (mut memory, mut other) = ([0.0f32; 1000], [0.0; 1000]);
+        let (mut lent, mut packing) = (Lent::new(&mut memory), Packing(Lent::new(&mut other)));
+        let mut plain = Optimizer::new(Halved, &mut lent, &[300, 5]).unwrap();
+        let mut packed = Optimizer::new(Halved, &mut packing, &[300, 5]).unwrap();
+        let elements = 320 + 64;
+        assert_eq!(plain.state_bytes(), (2 * elements + 2) * 4);
+        assert_eq!(packed.state_bytes(), (elements + 2) * 4);
+        assert_eq!(packed.slot(0).unwrap(), std::vec![0.0; elements / 2]);
+        // Two ones of 16 bits.
+        let ones = f32::from_bits(0x3f80_3f80);
+        assert_eq!(packed.slot(1).unwrap(), std::vec![ones; elements / 2]);
+        assert_eq!(saved(&packed, &mut packing), saved(&plain, &mut lent));
+
+        let (mut a, mut b) = ([0.0; 300], [0.0; 5]);
+        let grad = [&[0.0; 300][..], &[0.0; 5]];
+        plain.step(&mut lent, &mut [&mut a, &mut b], &grad).unwrap();
+        let bytes = saved(&plain, &mut lent);
+        packed.restore(&mut packing, &bytes).unwrap();
+        assert_eq!(packed.slot(0).unwrap()[149], f32::from_bits(0x3f00_3f00));
+        assert_eq!(saved(&packed, &mut packing), bytes);
+        plain.restore(&mut lent, &bytes).unwrap();
+        assert_eq!(saved(&plain, &mut lent), bytes);
     }
 
     #[test]

@@ -706,6 +706,7 @@ mod tests {
 
     use super::{Host, Lanes};
     use crate::{Accumulators, CHUNK, Engine, ErrorKind, Fold, FoldOp, Lane, Mismatch};
+    use crate::{Bf16, F16, Stored};
 
     /// Around a row, the accumulators of a chunk, and a chunk.
     const LENGTHS: [usize; 16] = [
@@ -751,35 +752,48 @@ mod tests {
         fold(&mut partials).to_bits()
     }
 
-    /// Steps lanes with `pass`, which folds with these `ops`, and compares everything with a plain loop.
+    /// Steps lanes with `pass`, which folds with these `ops`, and compares everything with a plain loop. State is kept
+    /// as `M`, gradients and a copy of theta as `P`.
     #[track_caller]
-    fn as_a_plain_loop<const K: usize>(
+    fn as_a_plain_loop<M: Stored<f32> + PartialEq, P: Stored<f32> + PartialEq, const K: usize>(
         len: usize,
         ops: [FoldOp; K],
         fold: impl Fn([f32; 4]) -> [f32; K],
-        pass: impl Fn(Lanes<'_, f32, 2>, &dyn Fn(Lane<f32, 2>) -> (Lane<f32, 2>, [f32; K])) -> [f32; K],
+        pass: impl Fn(
+            Lanes<'_, f32, 2, M, P>,
+            &dyn Fn(Lane<f32, 2>) -> (Lane<f32, 2>, [f32; K]),
+        ) -> [f32; K],
     ) {
-        let [mut theta, grad, mut a, mut b] = numbers(len);
-        let lanes = Lanes::new(&mut theta, &grad, [&mut a, &mut b]).unwrap();
-        let got = pass(lanes, &|x| (turned(x), fold(folded(x))));
+        let [mut theta, grad, a, b] = numbers(len);
+        let stored = |numbers: Vec<f32>| Vec::from_iter(numbers.into_iter().map(M::store));
+        let (mut a, mut b) = (stored(a), stored(b));
+        let grad: Vec<P> = grad.into_iter().map(P::store).collect();
+        let copied = if P::HALF.is_some() { len } else { 0 };
+        let mut params = std::vec![P::default(); copied];
 
-        let mut want = numbers(len);
+        let mut want = (theta.clone(), params.clone(), a.clone(), b.clone());
         let mut contributions = [const { Vec::new() }; K];
-        let lists = [&want[0], &want[1], &want[2], &want[3]];
-        let lanes = Vec::from_iter((0..len).map(|i| lists.map(|list| list[i])));
-        for (i, [theta, grad, a, b]) in lanes.into_iter().enumerate() {
+        for (i, grad) in grad.iter().enumerate() {
             let lane = Lane {
-                theta,
-                grad,
-                slot: [a, b],
+                theta: want.0[i],
+                grad: grad.load(),
+                slot: [want.2[i].load(), want.3[i].load()],
             };
             for (list, x) in contributions.iter_mut().zip(fold(folded(lane))) {
                 list.push(x);
             }
-            let next = turned(lane);
-            (want[0][i], want[2][i], want[3][i]) = (next.theta, next.slot[0], next.slot[1]);
+            let Lane { theta, slot, .. } = turned(lane);
+            want.0[i] = theta;
+            (want.2[i], want.3[i]) = (M::store(slot[0]), M::store(slot[1]));
+            if let Some(param) = want.1.get_mut(i) {
+                *param = P::store(theta);
+            }
         }
-        assert_eq!([theta, grad, a, b], want, "{len} lanes");
+
+        let slots = [&mut a[..], &mut b];
+        let lanes = Lanes::mixed(&mut theta, &mut params, &grad, slots).unwrap();
+        let got = pass(lanes, &|x| (turned(x), fold(folded(x))));
+        assert!((theta, params, a, b) == want, "{len} lanes");
         for ((op, got), list) in ops.iter().zip(got).zip(contributions) {
             assert_eq!(got.to_bits(), tree(*op, &list), "{op:?} of {len} lanes");
         }
@@ -795,39 +809,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_pass_is_a_plain_loop_whatever_it_folds() {
+    fn passes_are_plain_loops<M: Stored<f32> + PartialEq, P: Stored<f32> + PartialEq>() {
         for len in LENGTHS {
-            as_a_plain_loop(len, [], |_| [], |lanes, f| lanes.pass([], &f));
-            as_a_plain_loop(
-                len,
-                [MAX],
-                |[_, x, ..]| [x],
-                |lanes, f| lanes.pass([Fold::MAX_ABS], &f),
-            );
-            as_a_plain_loop(
-                len,
-                [SUM],
-                |[x, ..]| [x],
-                |lanes, f| lanes.pass([Fold::SUM], &f),
-            );
+            as_a_plain_loop::<M, P, 0>(len, [], |_| [], |lanes, f| lanes.pass([], &f));
+            let (max, sum) = (|x: [f32; 4]| [x[1]], |x: [f32; 4]| [x[0]]);
+            as_a_plain_loop::<M, P, 1>(len, [MAX], max, |lanes, f| lanes.pass([Fold::MAX_ABS], &f));
+            as_a_plain_loop::<M, P, 1>(len, [SUM], sum, |lanes, f| lanes.pass([Fold::SUM], &f));
             for ops in [[MAX, MAX], [MAX, SUM], [SUM, MAX], [SUM, SUM]] {
-                let pick = |x: [f32; 4]| [x[1], x[3]];
-                as_a_plain_loop(len, ops, pick, |lanes, f| lanes.pass(ops.map(fold), &f));
+                let two = |x: [f32; 4]| [x[1], x[3]];
+                as_a_plain_loop::<M, P, 2>(len, ops, two, |lanes, f| lanes.pass(ops.map(fold), &f));
             }
             for ops in [[SUM, MAX, SUM, MAX], [MAX; 4], [MAX, MAX, MAX, SUM]] {
-                as_a_plain_loop(len, ops, |x| x, |lanes, f| lanes.pass(ops.map(fold), &f));
+                as_a_plain_loop::<M, P, 4>(
+                    len,
+                    ops,
+                    |x| x,
+                    |lanes, f| lanes.pass(ops.map(fold), &f),
+                );
             }
+            // What machines without vector registers take, here too.
+            as_a_plain_loop::<M, P, 1>(len, [MAX], max, |lanes, f| lanes.maxima(&f));
+            as_a_plain_loop::<M, P, 4>(len, [MAX; 4], |x| x, |lanes, f| lanes.maxima(&f));
         }
     }
 
-    /// What machines without vector registers take, here too.
     #[test]
-    fn maxima_without_rows_are_a_plain_loop() {
-        for len in LENGTHS {
-            as_a_plain_loop(len, [MAX], |[_, x, ..]| [x], |lanes, f| lanes.maxima(&f));
-            as_a_plain_loop(len, [MAX; 4], |x| x, |lanes, f| lanes.maxima(&f));
-        }
+    fn a_pass_is_a_plain_loop_whatever_it_folds() {
+        passes_are_plain_loops::<f32, f32>();
+    }
+
+    #[test]
+    fn a_pass_in_mixed_precision_is_a_plain_loop_that_rounds_what_it_stores() {
+        passes_are_plain_loops::<Bf16, F16>();
     }
 
     #[test]
@@ -888,6 +901,18 @@ mod tests {
         assert_eq!(refused(2, [3, 3]), Some(("grad", 2)));
         assert_eq!(refused(3, [4, 3]), Some(("slot", 4)));
         assert_eq!(refused(3, [3, 0]), Some(("slot", 0)));
+        let (mut master, mut params) = ([0.0f32; 3], [Bf16::default(); 2]);
+        let grad = [Bf16::default(); 3];
+        let mut carried = [0.0f32; 0];
+        let slots: [&mut [f32]; 0] = [];
+        let refused = Host::mixed(&mut master, &mut params, &grad, slots, &mut carried);
+        let mismatch = Mismatch {
+            what: "params",
+            tensor: 0,
+            expected: 3,
+            got: 2,
+        };
+        assert_eq!(refused.unwrap_err(), ErrorKind::Length(mismatch));
     }
 
     #[test]
