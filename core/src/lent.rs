@@ -477,7 +477,7 @@ pub(crate) mod tests {
     use crate::{
         Backend, Batch, Engine, ErrorKind, Fold, Host, Lane, Optimizer, Rule, Scope, Setting,
     };
-    use crate::{Invalid, MAX_CARRIED, Tunable};
+    use crate::{Invalid, MAX_CARRIED, Mismatch, Tunable, plan::Misfit};
 
     const LENGTHS: [usize; 4] = [3, 0, 4100, 65];
 
@@ -712,6 +712,97 @@ pub(crate) mod tests {
         assert_eq!(a, [2.0]);
         assert_eq!(b, [0.5 / 6.5 + 2.0, 2.5 / 6.5 + 2.0]);
         assert_eq!(optimizer.carried(), [6.5, 6.5]);
+    }
+
+    #[test]
+    fn memory_that_is_just_enough_is_enough() {
+        // Of one tensor the results of its group are its own.
+        assert_eq!(Lent::<f64>::elements(&TwoGroups, &[2]), Some(1));
+        let mut memory = [9.0; 1];
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(TwoGroups, &mut lent, &[2]).unwrap();
+        let mut theta = [1.0, 3.0];
+        optimizer
+            .step(&mut lent, &mut [&mut theta], &[&[2.0, 1.0]])
+            .unwrap();
+        // largest = 2; theta = 0, 2.5; sum = 6.25; own = 3.
+        assert_eq!((theta, optimizer.carried()), ([3.0, 3.4], &[6.25][..]));
+        assert_eq!(lent.zeros(1).unwrap_err(), ErrorKind::OutOfMemory);
+        assert!(lent.zeros(0).unwrap().is_empty());
+
+        let mut memory = std::vec![9.0f32; Lent::<f32>::elements(&TwoGroups, &[1, 2]).unwrap() - 1];
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(TwoGroups, &mut lent, &[1, 2]).unwrap();
+        let (mut a, mut b) = ([1.0], [1.0, 3.0]);
+        let refused = optimizer.step(&mut lent, &mut [&mut a, &mut b], &[&[2.0], &[1.0; 2]]);
+        assert_eq!(refused, Err(ErrorKind::OutOfMemory));
+        assert_eq!((a, b), ([1.0], [1.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_copied_must_lie_inside() {
+        let mut memory = [0.0f32; 4];
+        let mut lent = Lent::new(&mut memory);
+        let tensor = lent.zeros(4).unwrap();
+        let mut numbers = [7.0; 2];
+        assert_eq!(lent.write(tensor, 2, &[1.0, 2.0]), Ok(()));
+        assert_eq!(lent.read(tensor, 1, &mut numbers), Ok(()));
+        assert_eq!((&*tensor, numbers), (&[0.0, 0.0, 1.0, 2.0][..], [0.0, 1.0]));
+        let refused = |what, got| {
+            Err(ErrorKind::Length(Mismatch {
+                what,
+                tensor: 0,
+                expected: 2,
+                got,
+            }))
+        };
+        assert_eq!(
+            lent.write(tensor, 3, &[1.0; 2]),
+            refused("the part to write", 1)
+        );
+        assert_eq!(
+            lent.read(tensor, 9, &mut numbers),
+            refused("the part to read", 0)
+        );
+        assert_eq!((&*tensor, numbers), (&[0.0, 0.0, 1.0, 2.0][..], [0.0, 1.0]));
+    }
+
+    /// Reaches for one slot and one carried scalar.
+    struct Reaching<const SLOTS: usize, const CARRIED: usize>;
+
+    impl<const SLOTS: usize, const CARRIED: usize> Rule for Reaching<SLOTS, CARRIED> {
+        const NAME: &'static str = "reaching";
+        const SLOTS: usize = SLOTS;
+        const CARRIED: usize = CARRIED;
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let before = e.carried_at(0);
+            e.pass_at(0, [], |x: Lane<E::Real, 1>| {
+                let slot = [x.slot[0] + x.grad];
+                (Lane { slot, ..x }, [])
+            });
+            e.carry_at(0, before);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_reaches_for_more_than_it_announced_is_refused() {
+        fn step<const SLOTS: usize, const CARRIED: usize>() -> Result<(), ErrorKind> {
+            let mut memory = [0.0f32; 200];
+            let mut lent = Lent::new(&mut memory);
+            let mut optimizer =
+                Optimizer::new(Reaching::<SLOTS, CARRIED>, &mut lent, &[1]).unwrap();
+            optimizer.step(&mut lent, &mut [&mut [1.0]], &[&[1.0]])
+        }
+        let refused = |what| Err(ErrorKind::Plan(Misfit::TooMany(what, 0)));
+        assert_eq!(step::<1, 1>(), Ok(()));
+        assert_eq!(step::<2, 2>(), Ok(()));
+        assert_eq!(step::<0, 1>(), refused("slots"));
+        assert_eq!(step::<1, 0>(), refused("carried scalars"));
     }
 
     #[test]
