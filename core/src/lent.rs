@@ -716,7 +716,9 @@ pub(crate) mod tests {
 
     #[test]
     fn memory_that_is_just_enough_is_enough() {
-        // Of one tensor the results of its group are its own.
+        // Folds of a tensor are known at once; and of one tensor those of its group are its own.
+        let adarem = crate::AdaRem::default();
+        assert_eq!(Lent::<f64>::elements(&adarem, &[6, 2]), Some(2 * 64 + 2));
         assert_eq!(Lent::<f64>::elements(&TwoGroups, &[2]), Some(1));
         let mut memory = [9.0; 1];
         let mut lent = Lent::new(&mut memory);
