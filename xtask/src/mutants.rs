@@ -48,7 +48,12 @@ const JUDGES: [Judge; 4] = [
     Judge {
         files: &["backends/cuda/src/ptx"],
         packages: &["adarem-cuda"],
-        tests: &["--test=folds", "--test=steps", "--test=bits"],
+        tests: &[
+            "--test=program",
+            "--test=folds",
+            "--test=steps",
+            "--test=bits",
+        ],
         slow: &["of_more", "at_lengths", "in_any_order", "where_memory"],
     },
     Judge {
