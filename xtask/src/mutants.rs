@@ -8,6 +8,9 @@ use crate::Result;
 /// Where every survivor is explained.
 const PAGE: &str = "tests/mutants.md";
 
+/// Where cargo-mutants writes what it does.
+const OUT: &str = "target/mutants";
+
 /// The files that are mutated.
 #[derive(clap::Args)]
 pub(crate) struct Faults {
@@ -92,6 +95,7 @@ pub(crate) fn run(shell: &Shell, faults: &Faults) -> Result {
     let (mut rows, mut unexplained) = (Vec::new(), Vec::new());
     for file in &files {
         let judge = judge(file).ok_or_else(|| format!("{file} has no judge"))?;
+        eprintln!("{file}: its mutants are listed in {OUT}/ as they are judged");
         let outcomes = plant(shell, file, judge)?;
         let count = |name| {
             outcomes
@@ -113,7 +117,7 @@ pub(crate) fn run(shell: &Shell, faults: &Faults) -> Result {
         unexplained.extend(
             survivors
                 .map(|(name, _)| name)
-                .filter(|name| !page.contains(name)),
+                .filter(|name| !page.contains(&format!("`{name}`"))),
         );
     }
     println!("| file | mutants | caught | unviable | timeouts | survivors |");
@@ -132,7 +136,7 @@ fn judge(file: &str) -> Option<&'static Judge> {
 
 /// Every mutant of a file, without its line, and what became of it.
 fn plant(shell: &Shell, file: &str, judge: &Judge) -> Result<Vec<(String, String)>> {
-    let out = format!("target/mutants/{}", file.replace('/', "-"));
+    let out = format!("{OUT}/{}", file.replace('/', "-"));
     shell.remove_path(&out)?;
     shell.create_dir(&out)?;
     let packages = judge
@@ -153,7 +157,7 @@ fn plant(shell: &Shell, file: &str, judge: &Judge) -> Result<Vec<(String, String
         ("CARGO_INCREMENTAL", "1".into()),
         (
             "CARGO_TARGET_DIR",
-            shell.current_dir().join("target/mutants/build"),
+            shell.current_dir().join(OUT).join("build"),
         ),
     ]
     .map(|(name, value): (&str, std::path::PathBuf)| shell.push_env(name, value));
