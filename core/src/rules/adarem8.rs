@@ -4,6 +4,7 @@ use super::AdaRem;
 use super::decay::Decay;
 use super::moments::Average;
 use super::resilience::{Resilience, inverse};
+use super::rest::rests;
 use crate::error::{ErrorKind, Invalid, Mismatch, ensure};
 use crate::fold::{FoldOp, Scope};
 use crate::host::Host;
@@ -116,6 +117,7 @@ impl<'m> AdaRem8<'m> {
         let resilience = Resilience::new(self.rule.lambda, 0.0, 1.0 / FULL, &mut host);
         let decay = Decay::new(self.rule.lr * self.rule.weight_decay, &mut host);
         let lr = host.uniform(self.rule.lr);
+        let rests = rests(self.rule.lr);
         let unit = self.unit;
 
         let mut largest = 0.0;
@@ -126,7 +128,9 @@ impl<'m> AdaRem8<'m> {
         let scale = FULL * inverse(largest);
         for ((q, theta), &g) in self.q.iter_mut().zip(theta).zip(grad) {
             let old = f32::from(*q);
-            *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
+            if !rests {
+                *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
+            }
             let m = average.next(old * unit, g) * scale;
             // A NaN becomes 0, and 127 plus a rounding error 127.
             *q = (m + if m < 0.0 { -0.5 } else { 0.5 }) as i8;
