@@ -246,6 +246,29 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_of_0_moves_the_state_alone() {
+        let (mut resting, mut moving) = ([0; N], [0; N]);
+        let mut optimizers = [(0.0, &mut resting), (0.1, &mut moving)].map(|(lr, q)| {
+            let rule = AdaRem {
+                lr,
+                ..AdaRem::default()
+            };
+            AdaRem8::new(rule, q).unwrap()
+        });
+        let (mut theta, mut state) = ([-0.0f32; N], 5);
+        for t in 0..20 {
+            let mut grad = gradient(t, &mut state);
+            // A step of twice that would overflow.
+            grad[0] = f32::MAX;
+            optimizers[0].step(&mut theta, &grad).unwrap();
+            optimizers[1].step(&mut [0.0; N], &grad).unwrap();
+            assert!(theta.iter().all(|x| x.to_bits() == (-0.0f32).to_bits()));
+            let [resting, moving] = optimizers.each_ref().map(|o| (o.state(), o.unit()));
+            assert_eq!(resting, moving);
+        }
+    }
+
+    #[test]
     fn what_it_cannot_do_is_refused() {
         let refused = |rule| matches!(AdaRem8::new(rule, &mut []), Err(ErrorKind::Config(_)));
         assert!(refused(AdaRem {
