@@ -23,7 +23,7 @@ use adarem_cpu::{Cpu, Simd};
 use clap::Parser;
 
 use loops::{ByHand, stream};
-use ours::{Shared, Tensors, rule};
+use ours::{Shared, Tensors, rule, zeros};
 use race::{Contender, race};
 use report::Section;
 use torch::Torch;
@@ -216,7 +216,11 @@ fn streaming<'a, T: Element, const S: usize>(
     shared: Shared<'a, T>,
 ) -> Contender<'a> {
     let len = shared.borrow().parameters();
-    let mut state: [Vec<T>; S] = std::array::from_fn(|_| vec![T::one(); len]);
+    let mut state: [_; S] = std::array::from_fn(|_| {
+        let mut ones = zeros(len);
+        ones.fill(T::one());
+        ones
+    });
     let steps = move |count| {
         let Tensors { theta, grad } = &mut *shared.borrow_mut();
         let part = len.div_ceil(threads);
@@ -256,9 +260,29 @@ fn streaming<'a, T: Element, const S: usize>(
     }
 }
 
+/// The stream loop with `state` state vectors, on one thread.
+fn bound<'a>(state: usize, shared: Shared<'a, f32>) -> Contender<'a> {
+    let streaming = match state {
+        0 => streaming::<f32, 0>,
+        1 => streaming::<f32, 1>,
+        2 => streaming::<f32, 2>,
+        3 => streaming::<f32, 3>,
+        4 => streaming::<f32, 4>,
+        5 => streaming::<f32, 5>,
+        6 => streaming::<f32, 6>,
+        7 => streaming::<f32, 7>,
+        8 => streaming::<f32, 8>,
+        9 => streaming::<f32, 9>,
+        10 => streaming::<f32, 10>,
+        11 => streaming::<f32, 11>,
+        more => panic!("no rule is known to move {more} state vectors"),
+    };
+    streaming("stream", 1, Simd::widest(), shared)
+}
+
 fn by_hand<'a>(simd: Simd, shared: Shared<'a, f32>) -> Contender<'a> {
     let len = shared.borrow().parameters();
-    let (mut m, mut largest) = (vec![0.0f32; len], 0.0f32);
+    let (mut m, mut largest) = (zeros(len), 0.0f32);
     let rule = ByHand {
         lr: LR as f32,
         beta: 0.9,
@@ -352,14 +376,7 @@ impl EachRule for Family {
                     .count()
         };
         let streams: usize = (0..plan.passes().len()).map(moved).sum();
-        let bound = match streams.saturating_sub(3).div_ceil(2) {
-            0 => streaming::<f32, 0>("stream", 1, Simd::widest(), &shared),
-            1 => streaming::<f32, 1>("stream", 1, Simd::widest(), &shared),
-            2 => streaming::<f32, 2>("stream", 1, Simd::widest(), &shared),
-            3 => streaming::<f32, 3>("stream", 1, Simd::widest(), &shared),
-            4 => streaming::<f32, 4>("stream", 1, Simd::widest(), &shared),
-            _ => streaming::<f32, 5>("stream", 1, Simd::widest(), &shared),
-        };
+        let bound = bound(streams.saturating_sub(3).div_ceil(2), &shared);
         let contenders = vec![
             bound,
             rule(

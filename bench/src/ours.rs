@@ -1,23 +1,35 @@
 //! Our own contenders: rules on the cpu backend.
 
-use adarem::{Element, Optimizer, Rule};
-use adarem_cpu::Cpu;
+use adarem::{Backend, Element, Optimizer, Rule};
+use adarem_cpu::{Cpu, Memory};
 
 use crate::race::Contender;
 
 /// Parameters and gradients that many contenders share, one after the other.
 pub struct Tensors<T> {
     /// The parameters.
-    pub theta: Vec<Vec<T>>,
+    pub theta: Vec<Memory<T>>,
     /// Their gradients.
-    pub grad: Vec<Vec<T>>,
+    pub grad: Vec<Memory<T>>,
+}
+
+/// `len` zeros that begin at a cache line, as every loop's memory does here: a vector that lies across two lines
+/// costs two loads, which would be luck and not a loop's merit.
+pub fn zeros<T: Element>(len: usize) -> Memory<T> {
+    Cpu::new().zeros(len).expect("the memory is there")
 }
 
 impl<T: Element> Tensors<T> {
     /// Tensors of these lengths, with numbers that no step makes subnormal or infinite.
     pub fn new(lengths: &[usize]) -> Self {
         let number = |i: usize| adarem::Real::lit(((i * 7919) % 1000) as f64 * 1e-3 - 0.4995);
-        let fill = |&len: &usize| (0..len).map(number).collect();
+        let fill = |&len: &usize| {
+            let mut numbers = zeros(len);
+            for (i, x) in numbers.iter_mut().enumerate() {
+                *x = number(i);
+            }
+            numbers
+        };
         Tensors {
             theta: lengths.iter().map(fill).collect(),
             grad: lengths.iter().map(fill).collect(),
@@ -26,12 +38,12 @@ impl<T: Element> Tensors<T> {
 
     /// The tensors' lengths.
     pub fn lengths(&self) -> Vec<usize> {
-        self.theta.iter().map(Vec::len).collect()
+        self.theta.iter().map(|theta| theta.len()).collect()
     }
 
     /// How many parameters there are.
     pub fn parameters(&self) -> usize {
-        self.theta.iter().map(Vec::len).sum()
+        self.theta.iter().map(|theta| theta.len()).sum()
     }
 }
 
@@ -55,8 +67,8 @@ pub fn rule<'a, R: Rule + 'a, T: Element>(
         bytes: total,
         steps: Box::new(move |count| {
             let Tensors { theta, grad } = &mut *tensors.borrow_mut();
-            let mut theta: Vec<&mut [T]> = theta.iter_mut().map(Vec::as_mut_slice).collect();
-            let grad: Vec<&[T]> = grad.iter().map(Vec::as_slice).collect();
+            let mut theta: Vec<&mut [T]> = theta.iter_mut().map(|x| &mut **x).collect();
+            let grad: Vec<&[T]> = grad.iter().map(|x| &**x).collect();
             let start = std::time::Instant::now();
             for _ in 0..count {
                 optimizer

@@ -1,7 +1,5 @@
 //! [`Host`]: runs a rule on slices, on any target, without heap, threads or `std`.
 
-use core::array;
-
 use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
 use crate::real::{Element, Real};
@@ -269,7 +267,8 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
     #[inline(always)]
     fn map<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) {
         let len = self.theta.len();
-        // Known equal, so that no access below is checked.
+        // Known equal, so that no access below is checked; one that fails ends the loop, and so needs no branch of its
+        // own in it.
         if self.grad.len() != len || self.slots.iter().any(|slot| slot.len() != len) {
             return;
         }
@@ -277,13 +276,13 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
                 return;
             };
-            let slot = array::from_fn(|k| {
-                self.slots
-                    .get(k)
-                    .and_then(|slot| slot.get(i))
-                    .copied()
-                    .unwrap_or(T::zero())
-            });
+            let mut slot = [T::zero(); S];
+            for (x, slot) in slot.iter_mut().zip(&self.slots) {
+                let Some(&found) = slot.get(i) else {
+                    return;
+                };
+                *x = found;
+            }
             let (lane, _) = f(Lane {
                 theta: *theta,
                 grad,
@@ -291,9 +290,10 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             });
             *theta = lane.theta;
             for (slot, x) in self.slots.iter_mut().zip(lane.slot) {
-                if let Some(place) = slot.get_mut(i) {
-                    *place = x;
-                }
+                let Some(place) = slot.get_mut(i) else {
+                    return;
+                };
+                *place = x;
             }
         }
     }
@@ -359,7 +359,7 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
         let (grad, _) = self.grad.as_chunks::<ROW>();
         let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>().0);
         let count = theta.len();
-        // Known equal, so that no access below is checked.
+        // As in `map`.
         if grad.len() != count || slots.iter().any(|rows| rows.len() != count) {
             return maxima;
         }
@@ -370,9 +370,10 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
             let mut slot = [[T::zero(); ROW]; S];
             for (slot, rows) in slot.iter_mut().zip(&slots) {
-                if let Some(&row) = rows.get(r) {
-                    *slot = row;
-                }
+                let Some(&row) = rows.get(r) else {
+                    return maxima;
+                };
+                *slot = row;
             }
             let (row, folded) = Row {
                 theta: *theta,
@@ -382,9 +383,10 @@ impl<'a, T: Element, const S: usize> Lanes<'a, T, S> {
             .map(f);
             *theta = row.theta;
             for (rows, slot) in slots.iter_mut().zip(row.slot) {
-                if let Some(place) = rows.get_mut(r) {
-                    *place = slot;
-                }
+                let Some(place) = rows.get_mut(r) else {
+                    return maxima;
+                };
+                *place = slot;
             }
             for k in 0..K {
                 let op = folds[k].op;

@@ -20,12 +20,14 @@
 
 mod engine;
 mod interpret;
+mod memory;
 mod simd;
 mod team;
 
 use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Plan, Rule};
 
 use engine::Step;
+pub use memory::Memory;
 pub use simd::Simd;
 use team::Team;
 
@@ -85,16 +87,11 @@ impl<T: Element> Default for Cpu<T> {
 impl<T: Element> Backend for Cpu<T> {
     type Elem = T;
     type Tensor = [T];
-    type Memory = Vec<T>;
+    type Memory = Memory<T>;
     type Error = ErrorKind;
 
-    fn zeros(&mut self, len: usize) -> Result<Vec<T>, ErrorKind> {
-        let mut memory = Vec::new();
-        memory
-            .try_reserve_exact(len)
-            .map_err(|_| ErrorKind::OutOfMemory)?;
-        memory.resize(len, T::zero());
-        Ok(memory)
+    fn zeros(&mut self, len: usize) -> Result<Memory<T>, ErrorKind> {
+        Memory::filled(T::zero(), len)
     }
 
     fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
