@@ -188,10 +188,11 @@ fn range(rule: &str, name: &str) -> Option<Range> {
             accepted: &[1e-6, f64::MAX],
             refused: &[1e-6 * ONE_LESS, INF, NAN],
         },
-        (_, "lr" | "final_lr" | "base_lr" | "radius" | "gamma" | "xi2" | "b0") => POSITIVE,
+        ("rprop", "lr") => POSITIVE,
+        (_, "final_lr" | "base_lr" | "radius" | "gamma" | "xi2" | "b0") => POSITIVE,
         (_, "beta" | "beta1" | "beta2" | "rho" | "alpha" | "momentum" | "dampening") => FRACTION,
         (_, "lambda") => FRACTION,
-        (_, "eps" | "weight_decay" | "lr_decay" | "momentum_decay" | "xi1") => NON_NEGATIVE,
+        (_, "lr" | "eps" | "weight_decay" | "lr_decay" | "momentum_decay" | "xi1") => NON_NEGATIVE,
         (_, "initial_accumulator" | "initial_accumulator_value" | "atol" | "rtol") => NON_NEGATIVE,
         _ => return None,
     };
