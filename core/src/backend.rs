@@ -184,3 +184,46 @@ pub fn ranges(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = Rang
         Some(start..end)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::{Batch, Tensor, ranges};
+    use crate::lent::tests::Planned;
+
+    #[test]
+    fn state_begins_at_multiples_of_64() {
+        let of = |lengths: &[usize]| ranges(lengths.iter().copied()).collect::<Vec<_>>();
+        assert_eq!(
+            of(&[3, 0, 64, 65, 1]),
+            [0..3, 64..64, 64..128, 128..193, 256..257]
+        );
+        assert_eq!(of(&[]), []);
+        // What cannot be counted has no place.
+        assert_eq!(of(&[1, 2, usize::MAX]), [0..1, 64..66]);
+    }
+
+    #[test]
+    fn a_batch_knows_where_its_state_lies() {
+        let (mut a, mut b, mut memory) = (vec![1.0; 70], vec![1.0; 2], [0.0; 1]);
+        let mut carried = &mut memory[..];
+        let batch: Batch<'_, '_, Planned<'_>> = Batch {
+            theta: &mut [&mut a, &mut b],
+            grad: &[],
+            slots: &mut [],
+            carried: &mut carried,
+        };
+        assert_eq!(batch.ranges().collect::<Vec<_>>(), [0..70, 128..130]);
+    }
+
+    #[test]
+    fn a_slice_is_a_tensor() {
+        for len in [0, 1, 5] {
+            let numbers = vec![0.0f32; len];
+            assert_eq!(Tensor::len(&numbers[..]), len);
+            assert_eq!(Tensor::is_empty(&numbers[..]), len == 0);
+        }
+    }
+}

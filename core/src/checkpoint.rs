@@ -229,3 +229,277 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         Ok((steps, rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::Unreadable;
+    use crate::optimizer::tests::{LENGTHS, Training};
+    use crate::optimizer::{Fnv, Optimizer, Phase};
+    use crate::{Backend, Batch, Engine, ErrorKind, Half, Invalid, Lane, Lent, Plan};
+    use crate::{Rule, Sgd, Slot};
+
+    fn saved<R: Rule, B: Backend>(optimizer: &Optimizer<R, B>, backend: &mut B) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        optimizer
+            .save(backend, |piece| bytes.extend_from_slice(piece))
+            .unwrap();
+        bytes
+    }
+
+    /// After two steps.
+    fn trained(memory: &mut [f32]) -> (Training<'_>, Vec<u8>) {
+        let mut training = Training::new(memory);
+        training.step().unwrap();
+        training.step().unwrap();
+        let bytes = saved(&training.optimizer, &mut training.backend);
+        (training, bytes)
+    }
+
+    /// The bytes with the last 8 of them made to fit the others.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let body = bytes.len() - 8;
+        let mut sum = Fnv::new();
+        sum.write(&bytes[..body]);
+        bytes[body..].copy_from_slice(&sum.0.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn the_bytes_are_laid_out_as_the_text_says() {
+        let mut memory = [0.0; 1000];
+        let (training, bytes) = trained(&mut memory);
+        let mut lengths = Fnv::new();
+        for len in LENGTHS {
+            lengths.write(&(len as u64).to_le_bytes());
+        }
+        let mut want = b"adarem\0\x01\x04".to_vec();
+        for number in [2, 3, 448, lengths.0] {
+            want.extend(u64::to_le_bytes(number));
+        }
+        want.extend(b"\x08counting\x04last\x05count\x05first\x03sum\x05third");
+        let optimizer = &training.optimizer;
+        for numbers in [
+            optimizer.slot(0).unwrap(),
+            optimizer.slot(1).unwrap(),
+            optimizer.carried(),
+        ] {
+            want.extend(numbers.iter().flat_map(|x| x.to_bits().to_le_bytes()));
+        }
+        want.extend([0; 8]);
+        assert_eq!(bytes, sealed(want));
+    }
+
+    #[test]
+    fn training_goes_on_as_if_nothing_had_happened() {
+        let (mut memory, mut other) = ([0.0; 1000], [0.0; 1000]);
+        let (mut training, bytes) = trained(&mut memory);
+        let mut resumed = Training::new(&mut other);
+        resumed.theta = training.theta.clone();
+        resumed
+            .optimizer
+            .restore(&mut resumed.backend, &bytes)
+            .unwrap();
+        assert_eq!(resumed.optimizer.steps(), 2);
+        assert_eq!(saved(&resumed.optimizer, &mut resumed.backend), bytes);
+        training.step().unwrap();
+        resumed.step().unwrap();
+        assert_eq!(resumed.theta, training.theta);
+        assert_eq!(
+            saved(&resumed.optimizer, &mut resumed.backend),
+            saved(&training.optimizer, &mut training.backend)
+        );
+    }
+
+    #[test]
+    fn every_bit_of_a_number_comes_back() {
+        let rule = crate::SgdM::default();
+        let (mut memory, mut other) = ([0.0f64; 66], [0.0f64; 66]);
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(rule, &mut lent, &[2]).unwrap();
+        let (mut theta, grad) = ([0.0; 2], [0.1, -1e-310]);
+        optimizer
+            .step(&mut lent, &mut [&mut theta], &[&grad])
+            .unwrap();
+        let bytes = saved(&optimizer, &mut lent);
+        let mut lent = Lent::new(&mut other);
+        let mut resumed = Optimizer::new(rule, &mut lent, &[2]).unwrap();
+        resumed.restore(&mut lent, &bytes).unwrap();
+        assert_eq!(resumed.slot(0).unwrap()[..2], grad);
+    }
+
+    #[test]
+    fn what_is_not_this_optimizers_is_refused_and_nothing_is_changed() {
+        let (mut memory, mut other) = ([0.0; 1000], [0.0; 1000]);
+        let (_, bytes) = trained(&mut memory);
+        let mut fresh = Training::new(&mut other);
+        let before = saved(&fresh.optimizer, &mut fresh.backend);
+        let mut refused = |bytes: &[u8]| {
+            let refused = fresh.optimizer.restore(&mut fresh.backend, bytes);
+            assert_eq!(fresh.optimizer.phase(), Phase::Ready);
+            assert_eq!(saved(&fresh.optimizer, &mut fresh.backend), before);
+            match refused {
+                Err(ErrorKind::Checkpoint(why)) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        let with = |at: usize, byte: u8| {
+            let mut bytes = bytes.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        for len in 0..8 {
+            assert_eq!(refused(&bytes[..len]), Unreadable::NotACheckpoint);
+        }
+        for len in [8, 9, 15, 16, 17, 40, 100, bytes.len() - 1] {
+            assert_eq!(refused(&bytes[..len]), Unreadable::Damaged);
+        }
+        // Whole by its checksum, but without the count of steps.
+        let short = sealed(bytes[..16].to_vec());
+        assert_eq!(refused(&short), Unreadable::Damaged);
+        assert_eq!(refused(&with(0, b'b')), Unreadable::NotACheckpoint);
+        assert_eq!(refused(&with(7, 0)), Unreadable::NotACheckpoint);
+        assert_eq!(refused(&with(7, 2)), Unreadable::Newer(2));
+        assert_eq!(refused(&with(300, 77)), Unreadable::Damaged);
+        for (at, what) in [
+            (8, "dtype"),
+            (17, "number of tensors"),
+            (25, "size"),
+            (33, "list of lengths"),
+            (42, "rule or state"),
+            (60, "rule or state"),
+        ] {
+            let other = sealed(with(at, bytes[at] ^ 1));
+            assert_eq!(refused(&other), Unreadable::Foreign(what));
+        }
+        let mut longer = bytes.clone();
+        longer.extend([0; 4]);
+        assert_eq!(refused(&sealed(longer)), Unreadable::Damaged);
+        let mut lent = Lent::new(&mut memory);
+        let optimizer = Optimizer::new(Sgd::default(), &mut lent, &LENGTHS).unwrap();
+        assert_eq!(
+            refused(&saved(&optimizer, &mut lent)),
+            Unreadable::Foreign("rule or state")
+        );
+    }
+
+    /// Leaves half floats only.
+    struct Halved;
+
+    impl Rule for Halved {
+        const NAME: &'static str = "halved";
+        const SLOTS: usize = 2;
+        const CARRIED: usize = 1;
+        const HALF: Option<Half> = Some(Half::Bf16);
+
+        fn slot(&self, k: usize) -> Slot {
+            let one = Slot {
+                name: "one",
+                start: 1.0,
+            };
+            [Slot::zero("zero"), one][k]
+        }
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let half = e.uniform(0.5);
+            e.map(|x: Lane<E::Real, 2>| Lane {
+                slot: [x.slot[1] * half, x.slot[0] - half],
+                ..x
+            });
+        }
+    }
+
+    /// Keeps half floats packed, and never steps.
+    struct Packing<'m>(Lent<'m, f32>);
+
+    impl<'m> Backend for Packing<'m> {
+        type Elem = f32;
+        type Tensor = [f32];
+        type Memory = &'m mut [f32];
+        type Error = ErrorKind;
+        const PACKS: bool = true;
+
+        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], ErrorKind> {
+            self.0.zeros(len)
+        }
+
+        fn write(&mut self, to: &mut [f32], at: usize, from: &[f32]) -> Result<(), ErrorKind> {
+            self.0.write(to, at, from)
+        }
+
+        fn read(&mut self, from: &[f32], at: usize, to: &mut [f32]) -> Result<(), ErrorKind> {
+            self.0.read(from, at, to)
+        }
+
+        fn flush(&mut self) -> Result<(), ErrorKind> {
+            self.0.flush()
+        }
+
+        fn run(&mut self, _: &Plan, _: &[f64], _: Batch<'_, '_, Self>) -> Result<(), ErrorKind> {
+            Err(ErrorKind::Other)
+        }
+    }
+
+    #[test]
+    fn state_that_a_backend_packs_is_written_number_by_number() {
+        let (mut memory, mut other) = ([0.0f32; 1000], [0.0; 1000]);
+        let (mut lent, mut packing) = (Lent::new(&mut memory), Packing(Lent::new(&mut other)));
+        let mut plain = Optimizer::new(Halved, &mut lent, &[300, 5]).unwrap();
+        let mut packed = Optimizer::new(Halved, &mut packing, &[300, 5]).unwrap();
+        let elements = 320 + 64;
+        assert_eq!(plain.state_bytes(), (2 * elements + 2) * 4);
+        assert_eq!(packed.state_bytes(), (elements + 2) * 4);
+        assert_eq!(packed.slot(0).unwrap(), std::vec![0.0; elements / 2]);
+        // Two ones of 16 bits.
+        let ones = f32::from_bits(0x3f80_3f80);
+        assert_eq!(packed.slot(1).unwrap(), std::vec![ones; elements / 2]);
+        assert_eq!(saved(&packed, &mut packing), saved(&plain, &mut lent));
+
+        let (mut a, mut b) = ([0.0; 300], [0.0; 5]);
+        let grad = [&[0.0; 300][..], &[0.0; 5]];
+        plain.step(&mut lent, &mut [&mut a, &mut b], &grad).unwrap();
+        let bytes = saved(&plain, &mut lent);
+        packed.restore(&mut packing, &bytes).unwrap();
+        assert_eq!(packed.slot(0).unwrap()[149], f32::from_bits(0x3f00_3f00));
+        assert_eq!(saved(&packed, &mut packing), bytes);
+        plain.restore(&mut lent, &bytes).unwrap();
+        assert_eq!(saved(&plain, &mut lent), bytes);
+    }
+
+    #[test]
+    fn a_backend_that_fails_half_way_leaves_the_optimizer_torn() {
+        let mut memory = [0.0; 1000];
+        let (mut training, bytes) = trained(&mut memory);
+        let Training {
+            backend, optimizer, ..
+        } = &mut training;
+        backend.fault = Some(ErrorKind::DeviceLost);
+        assert_eq!(optimizer.save(backend, |_| {}), Err(ErrorKind::DeviceLost));
+        assert_eq!(optimizer.phase(), Phase::Ready);
+        let lost = optimizer.restore(backend, &bytes);
+        assert_eq!(lost, Err(ErrorKind::DeviceLost));
+        assert_eq!(optimizer.phase(), Phase::Torn);
+        backend.fault = None;
+        assert_eq!(optimizer.save(backend, |_| {}), Err(ErrorKind::Torn));
+        assert_eq!(optimizer.restore(backend, &bytes), Ok(()));
+        assert_eq!(optimizer.phase(), Phase::Ready);
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let text = |why: Unreadable| ErrorKind::from(why).to_string();
+        assert_eq!(
+            text(Unreadable::NotACheckpoint),
+            "the bytes are not a checkpoint"
+        );
+        assert!(text(Unreadable::Newer(7)).contains("version 7"));
+        assert!(text(Unreadable::Damaged).contains("damaged"));
+        assert!(text(Unreadable::Foreign("dtype")).contains("its dtype differs"));
+    }
+}

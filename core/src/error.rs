@@ -210,3 +210,79 @@ pub fn non_negative(name: &'static str, value: f64) -> Result<(), Invalid> {
 pub fn fraction(name: &'static str, value: f64) -> Result<(), Invalid> {
     ensure((0.0..1.0).contains(&value), name, "lie in [0, 1)", value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::ToString;
+
+    use super::{Error, ErrorKind, Invalid, Mismatch, Number, fraction, non_negative, positive};
+
+    const NAN: f64 = f64::NAN;
+    const INF: f64 = f64::INFINITY;
+    const LEAST: f64 = f64::from_bits(1);
+
+    #[test]
+    fn ranges_end_where_they_say() {
+        fn check(
+            range: fn(&'static str, f64) -> Result<(), Invalid>,
+            accepted: &[f64],
+            refused: &[f64],
+        ) {
+            for &x in accepted {
+                assert_eq!(range("x", x), Ok(()));
+            }
+            for &x in refused {
+                let invalid = range("x", x).unwrap_err();
+                assert_eq!(invalid.name, "x");
+                assert_eq!(invalid.value.to_bits(), x.to_bits());
+            }
+        }
+        check(
+            positive,
+            &[LEAST, f64::MAX],
+            &[0.0, -0.0, -1.0, INF, -INF, NAN],
+        );
+        check(
+            non_negative,
+            &[0.0, -0.0, f64::MAX],
+            &[-LEAST, INF, -INF, NAN],
+        );
+        check(
+            fraction,
+            &[0.0, 1.0 - f64::EPSILON],
+            &[-LEAST, 1.0, INF, NAN],
+        );
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_by_name_and_value() {
+        let mismatch = Mismatch {
+            what: "grad",
+            tensor: 2,
+            expected: 65,
+            got: 64,
+        };
+        let invalid = positive("lr", -0.5).unwrap_err();
+        for (kind, text) in [
+            (
+                mismatch.into(),
+                "grad of tensor 2 must have length 65, got 64",
+            ),
+            (invalid.into(), "lr must be positive and finite, got -0.5"),
+            (ErrorKind::OutOfMemory, "out of memory"),
+            (ErrorKind::DeviceLost, "the device is lost"),
+            (ErrorKind::Other, "the backend failed"),
+        ] {
+            assert_eq!(kind.to_string(), text);
+            assert_eq!(kind.kind(), kind);
+        }
+        assert_eq!(
+            mismatch.to_string(),
+            ErrorKind::Length(mismatch).to_string()
+        );
+        assert_eq!(invalid.to_string(), ErrorKind::Config(invalid).to_string());
+        assert!(ErrorKind::Torn.to_string().contains("restore a checkpoint"));
+        assert_eq!(format!("{} {:?}", Number(0.1), Number(1e300)), "0.1 1e300");
+    }
+}

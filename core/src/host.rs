@@ -697,3 +697,251 @@ impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
         (self, out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::{Host, Lanes};
+    use crate::{Accumulators, CHUNK, Engine, ErrorKind, Fold, FoldOp, Lane, Mismatch};
+    use crate::{Bf16, F16, Stored};
+
+    /// Around a row, the accumulators of a chunk, and a chunk.
+    const LENGTHS: [usize; 16] = [
+        0, 1, 2, 15, 16, 17, 33, 511, 512, 513, 530, 4095, 4096, 4097, 8192, 9001,
+    ];
+
+    /// Theta, gradient, and two slots: numbers of [1, 3).
+    fn numbers(len: usize) -> [Vec<f32>; 4] {
+        [1, 2, 3, 4].map(|k| {
+            (0..len)
+                .map(|i| 1.0 + (i * 37 * k % 101) as f32 * 0.0198)
+                .collect()
+        })
+    }
+
+    fn turned(x: Lane<f32, 2>) -> Lane<f32, 2> {
+        Lane {
+            theta: x.theta - 0.3 * x.grad,
+            slot: [x.slot[1], x.slot[0] * x.theta],
+            ..x
+        }
+    }
+
+    /// Four numbers that a lane of zeros would have, too, and larger ones than these lanes.
+    fn folded(x: Lane<f32, 2>) -> [f32; 4] {
+        let next = turned(x);
+        [
+            next.theta + 1.0,
+            x.grad - 3.0,
+            next.slot[1],
+            x.slot[0] - 3.5,
+        ]
+    }
+
+    /// The fold of a tensor, as its order is stated.
+    fn tree(op: FoldOp, xs: &[f32]) -> u32 {
+        let fold = |xs: &mut dyn Iterator<Item = f32>| {
+            let mut acc = Accumulators::new(op);
+            xs.for_each(|x| acc.push(x));
+            acc.finish()
+        };
+        let mut partials = xs.chunks(CHUNK).map(|xs| fold(&mut xs.iter().copied()));
+        fold(&mut partials).to_bits()
+    }
+
+    /// Steps lanes with `pass`, which folds with these `ops`, and compares everything with a plain loop. State is kept
+    /// as `M`, gradients and a copy of theta as `P`.
+    #[track_caller]
+    fn as_a_plain_loop<M: Stored<f32> + PartialEq, P: Stored<f32> + PartialEq, const K: usize>(
+        len: usize,
+        ops: [FoldOp; K],
+        fold: impl Fn([f32; 4]) -> [f32; K],
+        pass: impl Fn(
+            Lanes<'_, f32, 2, M, P>,
+            &dyn Fn(Lane<f32, 2>) -> (Lane<f32, 2>, [f32; K]),
+        ) -> [f32; K],
+    ) {
+        let [mut theta, grad, a, b] = numbers(len);
+        let stored = |numbers: Vec<f32>| Vec::from_iter(numbers.into_iter().map(M::store));
+        let (mut a, mut b) = (stored(a), stored(b));
+        let grad: Vec<P> = grad.into_iter().map(P::store).collect();
+        let copied = if P::HALF.is_some() { len } else { 0 };
+        let mut params = std::vec![P::default(); copied];
+
+        let mut want = (theta.clone(), params.clone(), a.clone(), b.clone());
+        let mut contributions = [const { Vec::new() }; K];
+        for (i, grad) in grad.iter().enumerate() {
+            let lane = Lane {
+                theta: want.0[i],
+                grad: grad.load(),
+                slot: [want.2[i].load(), want.3[i].load()],
+            };
+            for (list, x) in contributions.iter_mut().zip(fold(folded(lane))) {
+                list.push(x);
+            }
+            let Lane { theta, slot, .. } = turned(lane);
+            want.0[i] = theta;
+            (want.2[i], want.3[i]) = (M::store(slot[0]), M::store(slot[1]));
+            if let Some(param) = want.1.get_mut(i) {
+                *param = P::store(theta);
+            }
+        }
+
+        let slots = [&mut a[..], &mut b];
+        let lanes = Lanes::mixed(&mut theta, &mut params, &grad, slots).unwrap();
+        let got = pass(lanes, &|x| (turned(x), fold(folded(x))));
+        assert!((theta, params, a, b) == want, "{len} lanes");
+        for ((op, got), list) in ops.iter().zip(got).zip(contributions) {
+            assert_eq!(got.to_bits(), tree(*op, &list), "{op:?} of {len} lanes");
+        }
+    }
+
+    const MAX: FoldOp = FoldOp::MaxAbs;
+    const SUM: FoldOp = FoldOp::Sum;
+
+    fn fold(op: FoldOp) -> Fold {
+        match op {
+            FoldOp::MaxAbs => Fold::MAX_ABS,
+            FoldOp::Sum => Fold::SUM,
+        }
+    }
+
+    fn passes_are_plain_loops<M: Stored<f32> + PartialEq, P: Stored<f32> + PartialEq>() {
+        for len in LENGTHS {
+            as_a_plain_loop::<M, P, 0>(len, [], |_| [], |lanes, f| lanes.pass([], &f));
+            let (max, sum) = (|x: [f32; 4]| [x[1]], |x: [f32; 4]| [x[0]]);
+            as_a_plain_loop::<M, P, 1>(len, [MAX], max, |lanes, f| lanes.pass([Fold::MAX_ABS], &f));
+            as_a_plain_loop::<M, P, 1>(len, [SUM], sum, |lanes, f| lanes.pass([Fold::SUM], &f));
+            for ops in [[MAX, MAX], [MAX, SUM], [SUM, MAX], [SUM, SUM]] {
+                let two = |x: [f32; 4]| [x[1], x[3]];
+                as_a_plain_loop::<M, P, 2>(len, ops, two, |lanes, f| lanes.pass(ops.map(fold), &f));
+            }
+            for ops in [[SUM, MAX, SUM, MAX], [MAX; 4], [MAX, MAX, MAX, SUM]] {
+                as_a_plain_loop::<M, P, 4>(
+                    len,
+                    ops,
+                    |x| x,
+                    |lanes, f| lanes.pass(ops.map(fold), &f),
+                );
+            }
+            // What machines without vector registers take, here too.
+            as_a_plain_loop::<M, P, 1>(len, [MAX], max, |lanes, f| lanes.maxima(&f));
+            as_a_plain_loop::<M, P, 4>(len, [MAX; 4], |x| x, |lanes, f| lanes.maxima(&f));
+        }
+    }
+
+    #[test]
+    fn a_pass_is_a_plain_loop_whatever_it_folds() {
+        passes_are_plain_loops::<f32, f32>();
+    }
+
+    #[test]
+    fn a_pass_in_mixed_precision_is_a_plain_loop_that_rounds_what_it_stores() {
+        passes_are_plain_loops::<Bf16, F16>();
+    }
+
+    #[test]
+    fn partials_come_one_by_one_where_their_order_counts() {
+        for (folds, counts) in [
+            ([Fold::SUM], [0, 1, 1, 2, 3]),
+            ([Fold::MAX_ABS], [0, 1, 1, 1, 1]),
+        ] {
+            for (len, count) in [0, 1, CHUNK, CHUNK + 1, 3 * CHUNK].into_iter().zip(counts) {
+                let [mut theta, grad, mut a, mut b] = numbers(len);
+                let lanes = Lanes::new(&mut theta, &grad, [&mut a, &mut b]).unwrap();
+                assert_eq!((lanes.len(), lanes.is_empty()), (len, len == 0));
+                let mut partials = 0;
+                lanes.chunks(folds, &|x| (x, [x.grad]), |_| partials += 1);
+                assert_eq!(partials, count, "{folds:?} of {len} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_are_taken_off_the_front() {
+        let [mut theta, grad, mut a, mut b] = numbers(10);
+        let before = theta.clone();
+        let mut rest = Lanes::new(&mut theta, &grad, [&mut a, &mut b]).unwrap();
+        let first = rest.take(3);
+        assert_eq!(
+            (first.theta, first.grad),
+            (&mut before.clone()[..3], &grad[..3])
+        );
+        assert_eq!((first.slots[1].len(), rest.slots[1].len()), (3, 7));
+        let second = rest.take(100);
+        assert_eq!(
+            (second.theta, second.grad),
+            (&mut before.clone()[3..], &grad[3..])
+        );
+        assert_eq!((second.slots[0].len(), rest.len()), (7, 0));
+    }
+
+    #[test]
+    fn unequal_lengths_are_refused() {
+        let refused = |grad: usize, slots: [usize; 2]| {
+            let (mut theta, grad) = ([0.0f32; 3], std::vec![0.0; grad]);
+            let mut slots = slots.map(|len| std::vec![0.0; len]);
+            let slots = slots.each_mut().map(|slot| &mut slot[..]);
+            let refused = Host::new(&mut theta, &grad, slots, &mut []).map(|_| ());
+            match refused {
+                Err(ErrorKind::Length(Mismatch {
+                    what,
+                    tensor: 0,
+                    expected: 3,
+                    got,
+                })) => Some((what, got)),
+                Ok(()) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refused(3, [3, 3]), None);
+        assert_eq!(refused(2, [3, 3]), Some(("grad", 2)));
+        assert_eq!(refused(3, [4, 3]), Some(("slot", 4)));
+        assert_eq!(refused(3, [3, 0]), Some(("slot", 0)));
+        let (mut master, mut params) = ([0.0f32; 3], [Bf16::default(); 2]);
+        let grad = [Bf16::default(); 3];
+        let mut carried = [0.0f32; 0];
+        let slots: [&mut [f32]; 0] = [];
+        let refused = Host::mixed(&mut master, &mut params, &grad, slots, &mut carried);
+        let mismatch = Mismatch {
+            what: "params",
+            tensor: 0,
+            expected: 3,
+            got: 2,
+        };
+        assert_eq!(refused.unwrap_err(), ErrorKind::Length(mismatch));
+    }
+
+    #[test]
+    fn a_carried_scalar_changes_at_the_end_of_the_step() {
+        let (mut theta, mut carried) = ([1.0f64], [5.0, 6.0]);
+        let mut slots = [[1.0], [2.0], [3.0]];
+        let [a, b, c] = &mut slots;
+        let mut host = Host::new(&mut theta, &[7.0], [a, b, c], &mut carried).unwrap();
+        assert_eq!((host.carried::<0>(), host.carried::<1>()), (5.0, 6.0));
+        host.carry::<1>(8.0);
+        assert_eq!(host.carried::<1>(), 6.0);
+        assert_eq!(host.uniform(0.1), 0.1);
+        // A pass over the last two slots, one that writes a gradient that nobody keeps.
+        let [sum] = host.pass_at(1, [Fold::SUM], |x: Lane<f64, 2>| {
+            let slot = [x.slot[1], x.slot[0] + x.grad];
+            let lane = Lane {
+                theta: 4.0,
+                grad: 0.0,
+                slot,
+            };
+            (lane, [x.grad])
+        });
+        assert_eq!(sum, 7.0);
+        host.map(|x: Lane<f64, 1>| Lane {
+            theta: x.theta + x.grad,
+            slot: [x.slot[0] + 10.0],
+            ..x
+        });
+        assert_eq!(
+            (theta, slots, carried),
+            ([11.0], [[11.0], [3.0], [9.0]], [5.0, 8.0])
+        );
+    }
+}

@@ -471,11 +471,13 @@ impl Survey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::Lent;
     use crate::rules::{EachRule, for_each};
-    use crate::{Backend, Batch, Engine, Fold, Host, Lane, Optimizer, Rule, Scope, Setting};
-    use crate::{Invalid, MAX_CARRIED, Tunable};
+    use crate::{
+        Backend, Batch, Engine, ErrorKind, Fold, Host, Lane, Optimizer, Rule, Scope, Setting,
+    };
+    use crate::{Invalid, MAX_CARRIED, Mismatch, Tunable, plan::Misfit};
 
     const LENGTHS: [usize; 4] = [3, 0, 4100, 65];
 
@@ -493,7 +495,7 @@ mod tests {
         let (mut native, mut planned) = (std::vec![0.0; elements], std::vec![0.0; elements]);
         let mut native = Lent::new(&mut native);
         let mut optimizer = Optimizer::new(rule.clone(), &mut native, &LENGTHS).unwrap();
-        let mut planned = Planned(Lent::new(&mut planned));
+        let mut planned = Planned::new(&mut planned);
         let mut other = Optimizer::new(rule.clone(), &mut planned, &LENGTHS).unwrap();
         let (mut theta, mut same) = (tensors(), tensors());
         for t in 0..2 {
@@ -524,39 +526,49 @@ mod tests {
         theta
     }
 
-    /// A backend that runs plans only.
-    struct Planned<'m>(Lent<'m, f32>);
+    /// A backend that runs plans only, and fails where it is told to.
+    pub(crate) struct Planned<'m> {
+        lent: Lent<'m, f32>,
+        /// What every call that may fail comes to, while it is set.
+        pub(crate) fault: Option<ErrorKind>,
+    }
+
+    impl<'m> Planned<'m> {
+        pub(crate) fn new(memory: &'m mut [f32]) -> Self {
+            Planned {
+                lent: Lent::new(memory),
+                fault: None,
+            }
+        }
+
+        fn fault(&self) -> Result<(), ErrorKind> {
+            self.fault.map_or(Ok(()), Err)
+        }
+    }
 
     impl<'m> Backend for Planned<'m> {
         type Elem = f32;
         type Tensor = [f32];
         type Memory = &'m mut [f32];
-        type Error = crate::ErrorKind;
+        type Error = ErrorKind;
 
-        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], crate::ErrorKind> {
-            self.0.zeros(len)
+        fn zeros(&mut self, len: usize) -> Result<&'m mut [f32], ErrorKind> {
+            self.fault()?;
+            self.lent.zeros(len)
         }
 
-        fn write(
-            &mut self,
-            to: &mut [f32],
-            at: usize,
-            from: &[f32],
-        ) -> Result<(), crate::ErrorKind> {
-            self.0.write(to, at, from)
+        fn write(&mut self, to: &mut [f32], at: usize, from: &[f32]) -> Result<(), ErrorKind> {
+            self.fault()?;
+            self.lent.write(to, at, from)
         }
 
-        fn read(
-            &mut self,
-            from: &[f32],
-            at: usize,
-            to: &mut [f32],
-        ) -> Result<(), crate::ErrorKind> {
-            self.0.read(from, at, to)
+        fn read(&mut self, from: &[f32], at: usize, to: &mut [f32]) -> Result<(), ErrorKind> {
+            self.fault()?;
+            self.lent.read(from, at, to)
         }
 
-        fn flush(&mut self) -> Result<(), crate::ErrorKind> {
-            self.0.flush()
+        fn flush(&mut self) -> Result<(), ErrorKind> {
+            self.lent.flush()
         }
 
         fn run(
@@ -564,14 +576,15 @@ mod tests {
             plan: &crate::Plan,
             uniforms: &[f64],
             batch: Batch<'_, '_, Self>,
-        ) -> Result<(), crate::ErrorKind> {
+        ) -> Result<(), ErrorKind> {
+            self.fault()?;
             let Batch {
                 theta,
                 grad,
                 slots,
                 carried,
             } = batch;
-            self.0.run(
+            self.lent.run(
                 plan,
                 uniforms,
                 Batch {
@@ -585,12 +598,22 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_and_its_plan_agree_over_tensors_and_groups() {
+    fn every_rule_and_its_plan_agree_over_tensors() {
+        struct Each;
+        impl EachRule for Each {
+            fn rule<R: Tunable + Default + Clone>(&mut self) {
+                natively_and_planned(&R::default());
+            }
+        }
+        for_each(&mut Each);
+    }
+
+    #[test]
+    fn every_rule_and_its_plan_agree_over_groups() {
         struct Each;
         impl EachRule for Each {
             fn rule<R: Tunable + Default + Clone>(&mut self) {
                 let mut rule = R::default();
-                natively_and_planned(&rule);
                 rule.settings(&mut |_, setting| match setting {
                     Setting::Scope(scope) => *scope = Scope::Group,
                     Setting::Number(x) if *x == 0.0 => *x = 0.01,
@@ -692,12 +715,105 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_is_just_enough_is_enough() {
+        // Folds of a tensor are known at once; and of one tensor those of its group are its own.
+        let adarem = crate::AdaRem::default();
+        assert_eq!(Lent::<f64>::elements(&adarem, &[6, 2]), Some(2 * 64 + 2));
+        assert_eq!(Lent::<f64>::elements(&TwoGroups, &[2]), Some(1));
+        let mut memory = [9.0; 1];
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(TwoGroups, &mut lent, &[2]).unwrap();
+        let mut theta = [1.0, 3.0];
+        optimizer
+            .step(&mut lent, &mut [&mut theta], &[&[2.0, 1.0]])
+            .unwrap();
+        // largest = 2; theta = 0, 2.5; sum = 6.25; own = 3.
+        assert_eq!((theta, optimizer.carried()), ([3.0, 3.4], &[6.25][..]));
+        assert_eq!(lent.zeros(1).unwrap_err(), ErrorKind::OutOfMemory);
+        assert!(lent.zeros(0).unwrap().is_empty());
+
+        let mut memory = std::vec![9.0f32; Lent::<f32>::elements(&TwoGroups, &[1, 2]).unwrap() - 1];
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(TwoGroups, &mut lent, &[1, 2]).unwrap();
+        let (mut a, mut b) = ([1.0], [1.0, 3.0]);
+        let refused = optimizer.step(&mut lent, &mut [&mut a, &mut b], &[&[2.0], &[1.0; 2]]);
+        assert_eq!(refused, Err(ErrorKind::OutOfMemory));
+        assert_eq!((a, b), ([1.0], [1.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_copied_must_lie_inside() {
+        let mut memory = [0.0f32; 4];
+        let mut lent = Lent::new(&mut memory);
+        let tensor = lent.zeros(4).unwrap();
+        let mut numbers = [7.0; 2];
+        assert_eq!(lent.write(tensor, 2, &[1.0, 2.0]), Ok(()));
+        assert_eq!(lent.read(tensor, 1, &mut numbers), Ok(()));
+        assert_eq!((&*tensor, numbers), (&[0.0, 0.0, 1.0, 2.0][..], [0.0, 1.0]));
+        let refused = |what, got| {
+            Err(ErrorKind::Length(Mismatch {
+                what,
+                tensor: 0,
+                expected: 2,
+                got,
+            }))
+        };
+        assert_eq!(
+            lent.write(tensor, 3, &[1.0; 2]),
+            refused("the part to write", 1)
+        );
+        assert_eq!(
+            lent.read(tensor, 9, &mut numbers),
+            refused("the part to read", 0)
+        );
+        assert_eq!((&*tensor, numbers), (&[0.0, 0.0, 1.0, 2.0][..], [0.0, 1.0]));
+    }
+
+    /// Reaches for one slot and one carried scalar.
+    struct Reaching<const SLOTS: usize, const CARRIED: usize>;
+
+    impl<const SLOTS: usize, const CARRIED: usize> Rule for Reaching<SLOTS, CARRIED> {
+        const NAME: &'static str = "reaching";
+        const SLOTS: usize = SLOTS;
+        const CARRIED: usize = CARRIED;
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let before = e.carried_at(0);
+            e.pass_at(0, [], |x: Lane<E::Real, 1>| {
+                let slot = [x.slot[0] + x.grad];
+                (Lane { slot, ..x }, [])
+            });
+            e.carry_at(0, before);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_reaches_for_more_than_it_announced_is_refused() {
+        fn step<const SLOTS: usize, const CARRIED: usize>() -> Result<(), ErrorKind> {
+            let mut memory = [0.0f32; 200];
+            let mut lent = Lent::new(&mut memory);
+            let mut optimizer =
+                Optimizer::new(Reaching::<SLOTS, CARRIED>, &mut lent, &[1]).unwrap();
+            optimizer.step(&mut lent, &mut [&mut [1.0]], &[&[1.0]])
+        }
+        let refused = |what| Err(ErrorKind::Plan(Misfit::TooMany(what, 0)));
+        assert_eq!(step::<1, 1>(), Ok(()));
+        assert_eq!(step::<2, 2>(), Ok(()));
+        assert_eq!(step::<0, 1>(), refused("slots"));
+        assert_eq!(step::<1, 0>(), refused("carried scalars"));
+    }
+
+    #[test]
     fn memory_that_is_too_small_is_refused() {
         let rule = crate::AdaRem::default();
         let elements = Lent::<f32>::elements(&rule, &[10]).unwrap();
         let mut memory = std::vec![0.0f32; elements - 1];
         let refused = Optimizer::new(rule, &mut Lent::new(&mut memory), &[10]);
-        assert_eq!(refused.unwrap_err(), crate::ErrorKind::OutOfMemory);
+        assert_eq!(refused.unwrap_err(), ErrorKind::OutOfMemory);
         assert_eq!(Lent::<f32>::elements(&rule, &[usize::MAX, 2]), None);
     }
 }

@@ -69,3 +69,36 @@ impl<W: Wraps> Name<W> {
         Err(_) => panic!("parts of UTF-8 make UTF-8"),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, Wraps};
+    use crate::{Engine, Invalid, Rule, Sgd};
+
+    struct Around<R>(R);
+
+    impl<R: Rule> Wraps for Around<R> {
+        const WRAPPER: &'static str = "around";
+        type Inner = R;
+    }
+
+    impl<R: Rule> Rule for Around<R> {
+        const NAME: &'static str = Name::<Self>::OF;
+        const SLOTS: usize = R::SLOTS;
+        const CARRIED: usize = R::CARRIED;
+
+        fn check(&self) -> Result<(), Invalid> {
+            self.0.check()
+        }
+
+        fn step<E: Engine>(&self, t: u64, e: &mut E) {
+            self.0.step(t, e);
+        }
+    }
+
+    #[test]
+    fn a_wrappers_name_holds_that_of_what_it_wraps() {
+        assert_eq!(Around::<Sgd>::NAME, "around(sgd)");
+        assert_eq!(Around::<Around<Sgd>>::NAME, "around(around(sgd))");
+    }
+}

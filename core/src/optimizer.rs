@@ -323,3 +323,245 @@ impl Fnv {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::format;
+
+    use super::{Fnv, Optimizer, Phase};
+    use crate::backend::{ALIGN, ranges};
+    use crate::error::{Invalid, Mismatch, positive};
+    use crate::lent::tests::Planned;
+    use crate::{Engine, ErrorKind, Fold, Lane, Lent, Rule, Slot};
+
+    /// In a slot they take 320, 0 and 128 elements: more than is filled at a time.
+    pub(crate) const LENGTHS: [usize; 3] = [300, 0, 65];
+
+    /// Descends, counts its steps in every lane from 1.5, and sums theta up from 2.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Counting {
+        pub(crate) lr: f64,
+    }
+
+    impl Rule for Counting {
+        const NAME: &'static str = "counting";
+        const SLOTS: usize = 2;
+        const CARRIED: usize = 3;
+
+        fn slot(&self, k: usize) -> Slot {
+            let count = Slot {
+                name: "count",
+                start: 1.5,
+            };
+            [Slot::zero("last"), count][k]
+        }
+
+        fn carried(&self, k: usize) -> Slot {
+            let sum = Slot {
+                name: "sum",
+                start: 2.0,
+            };
+            [Slot::zero("first"), sum, Slot::zero("third")][k]
+        }
+
+        fn check(&self) -> Result<(), Invalid> {
+            positive("lr", self.lr)
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            use crate::Real;
+            let (lr, before) = (e.uniform(self.lr), e.carried::<1>());
+            let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 2>| {
+                let theta = x.theta - lr * x.grad;
+                let slot = [x.theta, x.slot[1] + E::Real::lit(1.0)];
+                (Lane { theta, slot, ..x }, [theta])
+            });
+            e.carry::<1>(before + sum);
+        }
+    }
+
+    /// An optimizer of tensors of [`LENGTHS`], their parameters, all 1, and their gradients, all 2.
+    pub(crate) struct Training<'m> {
+        pub(crate) backend: Planned<'m>,
+        pub(crate) optimizer: Optimizer<Counting, Planned<'m>>,
+        pub(crate) theta: [std::vec::Vec<f32>; 3],
+    }
+
+    impl<'m> Training<'m> {
+        pub(crate) fn new(memory: &'m mut [f32]) -> Self {
+            let mut backend = Planned::new(memory);
+            let rule = Counting { lr: 0.25 };
+            Training {
+                optimizer: Optimizer::new(rule, &mut backend, &LENGTHS).unwrap(),
+                backend,
+                theta: LENGTHS.map(|len| std::vec![1.0; len]),
+            }
+        }
+
+        pub(crate) fn step(&mut self) -> Result<(), ErrorKind> {
+            let mut theta = self.theta.each_mut().map(|x| &mut x[..]);
+            let grad = LENGTHS.map(|len| std::vec![2.0; len]);
+            let grad = grad.each_ref().map(|x| &x[..]);
+            self.optimizer.step(&mut self.backend, &mut theta, &grad)
+        }
+    }
+
+    #[test]
+    fn state_begins_as_the_rule_says_and_a_step_goes_on_from_there() {
+        let mut memory = [9.0; 1000];
+        let mut training = Training::new(&mut memory);
+        let elements = ranges(LENGTHS.into_iter()).last().unwrap().start + 2 * ALIGN;
+        let optimizer = &training.optimizer;
+        assert_eq!(optimizer.slot(0).unwrap(), std::vec![0.0; elements]);
+        assert_eq!(optimizer.slot(1).unwrap(), std::vec![1.5; elements]);
+        assert!(optimizer.slot(2).is_none());
+        assert_eq!(optimizer.carried(), [0.0, 2.0, 0.0].repeat(3));
+        assert_eq!((optimizer.steps(), optimizer.phase()), (0, Phase::Ready));
+        assert_eq!(optimizer.state_bytes(), (2 * elements + 9) * 4);
+
+        training.step().unwrap();
+        training.optimizer.rule_mut().lr = 0.5;
+        training.step().unwrap();
+        let optimizer = &training.optimizer;
+        assert_eq!(optimizer.rule().lr, 0.5);
+        assert_eq!((optimizer.steps(), optimizer.phase()), (2, Phase::Ready));
+        for (theta, range) in training.theta.iter().zip(ranges(LENGTHS.into_iter())) {
+            assert!(theta.iter().all(|&x| x == -0.5));
+            assert!(
+                optimizer.slot(0).unwrap()[range.clone()]
+                    .iter()
+                    .all(|&x| x == 0.5)
+            );
+            assert!(optimizer.slot(1).unwrap()[range].iter().all(|&x| x == 3.5));
+        }
+        // After the first step every theta is 0.5, after the second -0.5.
+        assert_eq!(optimizer.carried(), [0.0, 2.0, 0.0].repeat(3));
+        let shown = format!("{optimizer:?}");
+        assert!(
+            shown.contains("lr: 0.5") && shown.contains("steps: 2"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn other_tensors_than_those_of_the_start_are_refused() {
+        let mut memory = [0.0; 1000];
+        let mut training = Training::new(&mut memory);
+        let numbers = [1.0f32; 300];
+        let mut refused = |theta: &[usize], grad: &[usize]| {
+            let mut theta: std::vec::Vec<_> =
+                theta.iter().map(|&len| std::vec![1.0f32; len]).collect();
+            let mut theta: std::vec::Vec<_> = theta.iter_mut().map(|x| &mut x[..]).collect();
+            let grad: std::vec::Vec<_> = grad.iter().map(|&len| &numbers[..len]).collect();
+            let optimizer = &mut training.optimizer;
+            match optimizer.step(&mut training.backend, &mut theta, &grad) {
+                Err(ErrorKind::Length(mismatch)) => {
+                    assert_eq!((optimizer.steps(), optimizer.phase()), (0, Phase::Ready));
+                    let Mismatch {
+                        what,
+                        tensor,
+                        expected,
+                        got,
+                    } = mismatch;
+                    (what, tensor, expected, got)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let lengths = [300, 0, 65];
+        assert_eq!(
+            refused(&[300, 0], &lengths),
+            ("the list of thetas", 0, 3, 2)
+        );
+        assert_eq!(refused(&lengths, &[300, 0]), ("the list of grads", 0, 3, 2));
+        assert_eq!(refused(&lengths, &[300, 0, 64]), ("grad", 2, 65, 64));
+        let state = "the state for all thetas, up";
+        assert_eq!(refused(&[300, 0, 64], &[300, 0, 64]), (state, 3, 448, 384));
+        // As much state, but not in these places.
+        assert_eq!(refused(&[65, 0, 300], &[65, 0, 300]), (state, 3, 448, 448));
+        assert_eq!(refused(&[299, 0, 65], &[299, 0, 65]), (state, 3, 448, 448));
+        training.step().unwrap();
+    }
+
+    #[test]
+    fn a_hyper_parameter_out_of_its_range_is_refused_before_anything_is_written() {
+        let mut memory = [0.0; 1000];
+        let lr = Invalid {
+            name: "lr",
+            must: "be positive and finite",
+            value: -1.0,
+        };
+        let refused = Optimizer::new(Counting { lr: -1.0 }, &mut Planned::new(&mut memory), &[1]);
+        assert_eq!(refused.unwrap_err(), ErrorKind::Config(lr));
+
+        let mut training = Training::new(&mut memory);
+        training.optimizer.rule_mut().lr = -1.0;
+        assert_eq!(training.step(), Err(ErrorKind::Config(lr)));
+        assert!(training.theta.iter().flatten().all(|&x| x == 1.0));
+        assert_eq!(training.optimizer.phase(), Phase::Ready);
+        training.optimizer.rule_mut().lr = 0.25;
+        assert_eq!(training.step(), Ok(()));
+    }
+
+    #[test]
+    fn a_step_that_fails_half_way_leaves_the_optimizer_torn() {
+        let mut memory = [0.0; 1000];
+        let mut training = Training::new(&mut memory);
+        training.backend.fault = Some(ErrorKind::DeviceLost);
+        assert_eq!(training.step(), Err(ErrorKind::DeviceLost));
+        let after = (training.optimizer.steps(), training.optimizer.phase());
+        assert_eq!(after, (0, Phase::Torn));
+        training.backend.fault = None;
+        assert_eq!(training.step(), Err(ErrorKind::Torn));
+        assert!(training.theta.iter().flatten().all(|&x| x == 1.0));
+    }
+
+    /// Reaches for a carried scalar that it did not announce.
+    struct Greedy;
+
+    impl Rule for Greedy {
+        const NAME: &'static str = "greedy";
+        const SLOTS: usize = 0;
+        const CARRIED: usize = 0;
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let x = e.carried_at(0);
+            e.map(|lane: Lane<E::Real, 0>| Lane { theta: x, ..lane });
+        }
+    }
+
+    #[test]
+    fn a_rule_that_no_plan_can_hold_is_refused_and_nothing_is_torn() {
+        fn refused<B: crate::Backend<Tensor = [f32]>>(mut backend: B)
+        where
+            B::Error: PartialEq,
+        {
+            let mut optimizer = Optimizer::new(Greedy, &mut backend, &[1]).unwrap();
+            let mut theta = [1.0];
+            let refused = optimizer.step(&mut backend, &mut [&mut theta], &[&[1.0]]);
+            let misfit = crate::plan::Misfit::TooMany("carried scalars", 0);
+            assert_eq!(refused, Err(ErrorKind::Plan(misfit).into()));
+            assert_eq!((optimizer.phase(), theta), (Phase::Ready, [1.0]));
+        }
+        let (mut a, mut b) = ([0.0; 10], [0.0; 10]);
+        refused(Planned::new(&mut a));
+        refused(Lent::new(&mut b));
+    }
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            let mut fnv = Fnv::new();
+            fnv.write(text.as_bytes());
+            assert_eq!(fnv.0, hash, "{text}");
+        }
+    }
+}

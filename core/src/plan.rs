@@ -662,3 +662,293 @@ impl From<Misfit> for crate::error::ErrorKind {
         crate::error::ErrorKind::Plan(misfit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use super::{Id, Literal, MAX_OPS, Misfit, Op, OpSet, Plan};
+    use crate::trace::trace;
+    use crate::{AdaRem, Engine, Fold, Invalid, Lane, Real, Rule};
+
+    /// Four passes; the later ones read scalars, masks and carried numbers that earlier ones knew.
+    struct Relay;
+
+    impl Rule for Relay {
+        const NAME: &'static str = "relay";
+        const SLOTS: usize = 2;
+        const CARRIED: usize = 2;
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let (old, older) = (e.carried::<0>(), e.carried::<1>());
+            let (scale, half) = (e.uniform(3.0), e.uniform(0.5));
+            let folds = [Fold::SUM, Fold::MAX_ABS.over_group()];
+            let [sum, max] = e.pass(folds, |x: Lane<E::Real, 0>| (x, [x.theta * x.grad, x.grad]));
+            let falls = sum.lt(old);
+            let rate = scale / (max + E::Real::lit(0.25));
+            let [moved] = e.pass([Fold::SUM], |x: Lane<E::Real, 1>| {
+                let step = rate * x.grad;
+                let theta = E::Real::select(falls, x.theta - step, x.theta.abs());
+                let slot = [x.slot[0] + theta];
+                (Lane { theta, slot, ..x }, [step])
+            });
+            e.map(|x: Lane<E::Real, 0>| Lane {
+                theta: -x.theta,
+                ..x
+            });
+            let root = (moved * moved).sqrt().max(sum);
+            e.map(|x: Lane<E::Real, 2>| Lane {
+                theta: root,
+                slot: [x.slot[0], x.slot[1].xor_sign(x.grad) / older],
+                ..x
+            });
+            e.carry::<0>(moved - half);
+            e.carry::<1>(E::Real::select(falls, sum, old));
+        }
+    }
+
+    fn relay() -> Plan {
+        trace(&Relay, 0).unwrap().plan
+    }
+
+    #[test]
+    fn a_plan_lists_what_is_read_computed_and_written_where() {
+        let listing = "\
+relay: 2 slots, 2 carried, 2 uniforms
+pass 0
+  %0 = theta
+  %1 = grad
+  %2 = mul %0 %1
+  fold 0.0 <- sum %2
+  fold 0.1 <- max_abs %1 over the group
+after pass 0
+  %3 = folded 0.0
+  %4 = carried 0
+  %5 = lt %3 %4
+  %6 = folded 0.1
+  %7 = lit 0.25
+  %8 = add %6 %7
+  %9 = uniform 0
+  %10 = div %9 %8
+  %32 = select %5 %3 %4
+pass 1
+  %11 = grad
+  %12 = mul %10 %11
+  %13 = theta
+  %14 = sub %13 %12
+  %15 = abs %13
+  %16 = select %5 %14 %15
+  %17 = slot 0
+  %18 = add %17 %16
+  theta <- %16
+  slot 0 <- %18
+  fold 1.0 <- sum %12
+after pass 1
+  %21 = folded 1.0
+  %22 = mul %21 %21
+  %23 = sqrt %22
+  %24 = max %23 %3
+  %30 = uniform 1
+  %31 = sub %21 %30
+pass 2
+  %19 = theta
+  %20 = neg %19
+  theta <- %20
+after pass 2
+pass 3
+  %25 = slot 1
+  %26 = grad
+  %27 = xor_sign %25 %26
+  %28 = carried 1
+  %29 = div %27 %28
+  theta <- %24
+  slot 1 <- %29
+after pass 3
+  carry 0 <- %31
+  carry 1 <- %32
+";
+        assert_eq!(relay().to_string(), listing);
+    }
+
+    fn ids(set: OpSet) -> Vec<Id> {
+        set.iter().collect()
+    }
+
+    #[test]
+    fn scalars_are_handed_on_while_anything_reads_them() {
+        let plan = relay();
+        let (sum, falls, rate, kept) = (3, 5, 10, 32);
+        let (root, less) = (24, 31);
+        assert_eq!(ids(plan.handed(0)), [sum, falls, rate, kept]);
+        assert_eq!(ids(plan.newly_handed(0)), [sum, falls, rate, kept]);
+        assert_eq!(ids(plan.lane_inputs(1)), [falls, rate]);
+        assert_eq!(ids(plan.handed(1)), [root, less, kept]);
+        assert_eq!(ids(plan.newly_handed(1)), [root, less]);
+        assert_eq!(ids(plan.handed(2)), [root, less, kept]);
+        for idle in [plan.newly_handed(2), plan.lane_inputs(2), plan.handed(3)] {
+            assert!(idle.is_empty());
+        }
+        assert_eq!(ids(plan.lane_inputs(3)), [root]);
+        let carries: Vec<_> = (0..4)
+            .map(|p| plan.carries(p).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(carries[..3], [[], [], []]);
+        assert_eq!(carries[3], [(0, less), (1, kept)]);
+    }
+
+    #[test]
+    fn a_plan_says_how_much_it_needs() {
+        let plan = relay();
+        assert_eq!((plan.name(), plan.ops().len()), ("relay", 33));
+        assert_eq!((plan.slots(), plan.carried(), plan.uniforms()), (2, 2, 2));
+        assert_eq!(plan.op(3), Op::Folded(0, 0));
+        assert_eq!(plan.op(33), Op::Lit(Literal::new(0.0)));
+        let [first, second, .., last] = plan.passes() else {
+            panic!("{plan}");
+        };
+        assert_eq!((first.theta(), second.theta()), (None, Some(16)));
+        assert_eq!(
+            (last.slot(0), last.slot(1), last.slot(99)),
+            (None, Some(29), None)
+        );
+        let folds = [(Fold::SUM, 2), (Fold::MAX_ABS.over_group(), 1)];
+        assert_eq!((first.folds(), last.folds()), (&folds[..], &[][..]));
+        assert!(plan.has_group_folds());
+        assert!(!trace(&AdaRem::default(), 0).unwrap().plan.has_group_folds());
+    }
+
+    #[test]
+    fn carried_scalars_change_as_soon_as_nothing_reads_the_old_ones() {
+        struct Early;
+        impl Rule for Early {
+            const NAME: &'static str = "early";
+            const SLOTS: usize = 0;
+            const CARRIED: usize = 2;
+
+            fn check(&self) -> Result<(), Invalid> {
+                Ok(())
+            }
+
+            fn step<E: Engine>(&self, _: u64, e: &mut E) {
+                let double = e.carried::<0>() + e.carried::<0>();
+                let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.theta]));
+                // Known after the first pass, and handed on: the second reads no carried number.
+                let scale = sum + double;
+                let [other] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.grad * scale]));
+                e.map(|x: Lane<E::Real, 0>| Lane {
+                    theta: x.theta * other,
+                    ..x
+                });
+                e.carry::<0>(sum);
+                e.carry::<1>(scale);
+            }
+        }
+        let plan = trace(&Early, 0).unwrap().plan;
+        assert_eq!(plan.carries(0).map(|(k, _)| k).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((plan.carries(1).count(), plan.carries(2).count()), (0, 0));
+        // What is carried already need not be handed on for it.
+        let handed = |p| {
+            plan.handed(p)
+                .iter()
+                .map(|id| plan.op(id).name())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((handed(0), handed(1)), (["add"].into(), ["folded"].into()));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let mut set = OpSet::default();
+        assert!(set.is_empty() && ids(set).is_empty());
+        let all = [0, 1, 63, 64, 130, MAX_OPS as Id - 1];
+        for &id in all.iter().rev() {
+            assert!(!set.contains(id));
+            set.insert(id);
+            assert!(set.contains(id) && !set.is_empty());
+        }
+        // No plan has these.
+        set.insert(MAX_OPS as Id);
+        assert!(!set.contains(MAX_OPS as Id) && !set.contains(Id::MAX));
+        assert_eq!((ids(set), set.len()), (all.to_vec(), 6));
+        for id in 0..MAX_OPS as Id {
+            assert_eq!(set.contains(id), all.contains(&id), "{id}");
+        }
+        let mut other = OpSet::default();
+        other.insert(1);
+        other.insert(2);
+        other.insert(130);
+        assert_eq!(ids(set.minus(&other)), [0, 63, 64, MAX_OPS as Id - 1]);
+        assert_eq!(ids(other.minus(&set)), [2]);
+    }
+
+    #[test]
+    fn every_op_means_what_it_says() {
+        let ops = [
+            Op::Uniform(0),
+            Op::Carried(1),
+            Op::Add(0, 1),
+            Op::Sub(0, 1),
+            Op::Mul(0, 1),
+            Op::Div(0, 1),
+            Op::Max(0, 1),
+            Op::XorSign(0, 1),
+            Op::Lt(1, 0),
+            Op::Lt(0, 1),
+            Op::Neg(0),
+            Op::Abs(1),
+            Op::Sqrt(0),
+            Op::Select(8, 0, 1),
+            Op::Select(9, 0, 1),
+            Op::Lit(Literal::new(0.1)),
+            Op::Theta(0),
+            Op::Grad(0),
+            Op::Slot(0, 1),
+            Op::Folded(0, 3),
+        ];
+        let plan = Plan {
+            ops: heapless::Vec::from_slice(&ops).unwrap(),
+            ..relay()
+        };
+        let mut all = OpSet::default();
+        (0..ops.len() as Id).for_each(|id| all.insert(id));
+        let mut values = [-7.0f32; MAX_OPS];
+        plan.eval(&all, &mut values, |op| match op {
+            Op::Uniform(0) => 9.0,
+            Op::Carried(1) => -4.0,
+            Op::Theta(0) => 1.0,
+            Op::Grad(0) => 2.0,
+            Op::Slot(0, 1) => 3.0,
+            Op::Folded(0, 3) => 4.0,
+            other => panic!("{other}"),
+        });
+        let want = [
+            9.0, -4.0, 5.0, 13.0, -36.0, -2.25, 9.0, -9.0, 1.0, 0.0, -9.0, 4.0, 3.0, 9.0, -4.0,
+            0.1, 1.0, 2.0, 3.0, 4.0,
+        ];
+        assert_eq!(values[..ops.len()], want);
+        assert_eq!(values[ops.len()], -7.0);
+        // Only what is asked for is computed.
+        let mut one = OpSet::default();
+        one.insert(10);
+        let mut values = [5.0f64; MAX_OPS];
+        plan.eval(&one, &mut values, |op| panic!("{op}"));
+        assert_eq!(values[9..12], [5.0, -5.0, 5.0]);
+    }
+
+    #[test]
+    fn a_misfit_says_what_does_not_fit() {
+        let text = |misfit: Misfit| crate::ErrorKind::from(misfit).to_string();
+        assert_eq!(
+            text(Misfit::TooMany("ops", 512)),
+            "the rule has more than 512 ops"
+        );
+        assert_eq!(text(Misfit::NoPass), "the rule makes no pass");
+        assert!(text(Misfit::Leak).contains("outside its pass"));
+        assert!(text(Misfit::Literals).contains("two literals"));
+    }
+}

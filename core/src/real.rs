@@ -174,7 +174,7 @@ impl Dtype {
 
 #[cfg(test)]
 mod tests {
-    use super::Real;
+    use super::{Dtype, Element, Real};
 
     #[test]
     fn a_nan_loses_a_maximum() {
@@ -197,5 +197,28 @@ mod tests {
         assert_eq!(<f32 as Real>::lit(0.1), 0.1f32);
         assert_eq!(<f32 as Real>::lit(1e300), f32::INFINITY);
         assert!(<f32 as Real>::lit(f64::NAN).is_nan());
+    }
+    #[test]
+    fn floats_are_compared_chosen_and_rooted_as_the_text_says() {
+        let nan = f64::NAN;
+        for (a, b, less) in [(1.0, 2.0, true), (2.0, 1.0, false), (1.0, 1.0, false)] {
+            assert_eq!((a.lt(b), Real::max(a, b)), (less, f64::max(a, b)));
+        }
+        assert!(!nan.lt(1.0) && !1.0.lt(nan) && !(-0.0).lt(0.0));
+        assert_eq!(
+            (Real::select(true, 1.0, 2.0), Real::select(false, 1.0, 2.0)),
+            (1.0, 2.0)
+        );
+        assert_eq!((Real::abs(-3.0f32), Real::sqrt(9.0f32)), (3.0, 3.0));
+        assert!(Real::abs(-0.0f64).is_sign_positive() && Real::sqrt(-1.0f64).is_nan());
+    }
+
+    #[test]
+    fn elements_keep_their_bits() {
+        assert_eq!((Dtype::F32.bytes(), Dtype::F64.bytes()), (4, 8));
+        assert_eq!(Element::to_le(-1.5f32), 0xbfc0_0000);
+        assert_eq!(Element::to_le(-1.5f64), 0xbff8_0000_0000_0000);
+        assert_eq!(<f32 as Element>::from_le(0xffff_ffff_bfc0_0000), -1.5);
+        assert_eq!(<f64 as Element>::from_le(0xbff8_0000_0000_0000), -1.5);
     }
 }

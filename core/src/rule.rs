@@ -262,3 +262,95 @@ impl<R: Rule> Rule for &R {
         (**self).step_measured(t, engine)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule, Slot};
+    use crate::{AdaRem, AdaRemS, Fold, Host, Invalid};
+
+    /// Adds 1 to theta, where step_measured is not its own.
+    struct Nameless;
+
+    impl Rule for Nameless {
+        const NAME: &'static str = "nameless";
+        const SLOTS: usize = MAX_SLOTS;
+        const CARRIED: usize = MAX_CARRIED;
+
+        fn check(&self) -> Result<(), Invalid> {
+            crate::error::positive("x", -1.0)
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            use crate::Real;
+            let one = E::Real::lit(1.0);
+            let before = e.carried::<7>();
+            let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.theta]));
+            e.map(|x: Lane<E::Real, 0>| Lane {
+                theta: x.theta + one,
+                ..x
+            });
+            e.carry::<7>(before + sum);
+        }
+    }
+
+    #[test]
+    fn what_a_rule_leaves_out_is_given() {
+        assert_eq!(Nameless.slot(0), Slot::zero("s0"));
+        assert_eq!(Nameless.slot(MAX_SLOTS - 1), Slot::zero("s11"));
+        assert_eq!(Nameless.slot(MAX_SLOTS), Slot::zero("s"));
+        assert_eq!(Nameless.carried(0), Slot::zero("c0"));
+        assert_eq!(Nameless.carried(MAX_CARRIED - 1), Slot::zero("c7"));
+        assert_eq!(Nameless.carried(MAX_CARRIED), Slot::zero("c"));
+        assert_eq!(Nameless.check_at(3), Nameless.check());
+        assert!(Nameless.check_at(3).is_err());
+
+        let (mut theta, mut carried) = ([3.0f32, 4.0], [0.0f32; MAX_CARRIED]);
+        for t in 0..2 {
+            let mut state = [[0.0f32; 2]; MAX_SLOTS];
+            let slots = state.each_mut().map(|slot| &mut slot[..]);
+            let mut host = Host::new(&mut theta, &[0.0; 2], slots, &mut carried).unwrap();
+            Nameless.step_measured(t, &mut host);
+        }
+        assert_eq!(theta, [5.0, 6.0]);
+        assert_eq!(carried[7], 7.0 + 9.0);
+    }
+
+    /// All that a rule is asked, of `R` itself and not of what it borrows.
+    fn asked<R: Rule>(rule: R) -> std::string::String {
+        let step = |t: u64, measured: bool| {
+            let (mut theta, mut m, mut length) = ([1.0f32], [0.0], [0.0]);
+            let mut carried = [0.0; 3];
+            let slots = [&mut m[..], &mut length];
+            let mut host = Host::new(&mut theta, &[2.0], slots, &mut carried).unwrap();
+            if measured {
+                rule.step_measured(t, &mut host);
+            } else {
+                rule.step(t, &mut host);
+            }
+            (theta, m, length, carried)
+        };
+        let names = [rule.slot(0), rule.carried(0), rule.carried(1)];
+        let checks = [rule.check(), rule.check_at(0)];
+        let steps = [step(0, false), step(1, false), step(1, true)];
+        format!("{names:?} {checks:?} {steps:?}")
+    }
+
+    #[test]
+    fn a_borrowed_rule_is_the_rule() {
+        fn same<R: Rule + Clone>(rule: &R) {
+            assert_eq!(asked::<&R>(rule), asked::<R>(rule.clone()));
+        }
+        let default = AdaRem::default();
+        same(&AdaRem {
+            weight_decay: 0.5,
+            ..default
+        });
+        same(&AdaRem {
+            lr: -1.0,
+            ..default
+        });
+        same(&AdaRemS::default());
+    }
+}

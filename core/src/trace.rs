@@ -366,3 +366,214 @@ impl<'t> Engine for Tracer<'t> {
         core::array::from_fn(|k| load(Op::Folded(here, k as u8)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use std::string::ToString;
+
+    use super::trace;
+    use crate::plan::{MAX_FOLDS, MAX_OPS, MAX_PASSES, MAX_UNIFORMS, Misfit};
+    use crate::{Engine, Fold, Invalid, Lane, MAX_CARRIED, MAX_SLOTS, Plan, Real, Rule};
+
+    /// What a rule may do in a step, and what it may not.
+    #[derive(Clone, Copy)]
+    enum Deed {
+        Fold(usize),
+        Passes(usize),
+        Uniforms(usize),
+        Ops(usize),
+        Reach(usize),
+        Carry(usize),
+        Recall(usize),
+        Literals,
+        LiteralsBesideNumbers,
+        LaneInAnotherPass,
+        LaneBesideAnother,
+        LaneAsScalar,
+        Same,
+    }
+
+    fn fold<E: Engine, const K: usize>(e: &mut E) {
+        e.pass([Fold::SUM; K], |x: Lane<_, 0>| (x, [x.grad; K]));
+    }
+
+    /// Has `S` slots and `C` carried scalars.
+    struct Doing<const S: usize, const C: usize>(Deed);
+
+    impl<const S: usize, const C: usize> Rule for Doing<S, C> {
+        const NAME: &'static str = "doing";
+        const SLOTS: usize = S;
+        const CARRIED: usize = C;
+
+        fn check(&self) -> Result<(), Invalid> {
+            Ok(())
+        }
+
+        fn step<E: Engine>(&self, _: u64, e: &mut E) {
+            let leaked = Cell::new(None);
+            let leak = |x: Lane<E::Real, 0>| {
+                leaked.set(Some(x.theta));
+                x
+            };
+            let descend = |x: Lane<E::Real, 0>| Lane {
+                theta: x.theta - x.grad,
+                ..x
+            };
+            match self.0 {
+                Deed::Fold(1) => fold::<E, 1>(e),
+                Deed::Fold(MAX_FOLDS) => fold::<E, MAX_FOLDS>(e),
+                Deed::Fold(_) => fold::<E, { MAX_FOLDS + 1 }>(e),
+                Deed::Passes(count) => (0..count).for_each(|_| e.map(descend)),
+                Deed::Uniforms(count) => {
+                    for k in 0..count {
+                        e.uniform(k as f64);
+                    }
+                    e.map(descend);
+                }
+                // The gradient, and then one op for each turn.
+                Deed::Ops(count) => e.map(|x: Lane<E::Real, 0>| {
+                    let twice = (2..count).fold(x.grad + x.grad, |sum, _| sum + x.grad);
+                    Lane { theta: twice, ..x }
+                }),
+                Deed::Reach(first) => {
+                    e.pass_at(first, [], |x: Lane<E::Real, 1>| {
+                        let slot = [x.grad];
+                        (Lane { slot, ..x }, [])
+                    });
+                }
+                Deed::Carry(k) => {
+                    let [sum] = e.pass([Fold::SUM], |x: Lane<_, 0>| (x, [x.grad]));
+                    e.carry_at(k, sum);
+                }
+                Deed::Recall(k) => {
+                    let before = e.carried_at(k);
+                    e.map(|x: Lane<E::Real, 0>| Lane { theta: before, ..x });
+                }
+                Deed::Literals => {
+                    let three = E::Real::lit(1.0) + E::Real::lit(2.0);
+                    e.map(|x: Lane<E::Real, 0>| Lane { theta: three, ..x });
+                }
+                Deed::LiteralsBesideNumbers => e.map(|x: Lane<E::Real, 0>| {
+                    let (one, two) = (-E::Real::lit(-1.0), E::Real::lit(-2.0).abs());
+                    let theta = (one * x.theta).max(two);
+                    Lane { theta, ..x }
+                }),
+                Deed::LaneInAnotherPass => {
+                    e.map(leak);
+                    e.map(|x: Lane<E::Real, 0>| Lane {
+                        theta: leaked.get().unwrap_or(x.theta),
+                        ..x
+                    });
+                }
+                Deed::LaneBesideAnother => {
+                    e.map(leak);
+                    e.map(|x: Lane<E::Real, 0>| Lane {
+                        theta: x.theta + leaked.get().unwrap_or(x.theta),
+                        ..x
+                    });
+                }
+                Deed::LaneAsScalar => {
+                    e.map(leak);
+                    e.carry_at(0, leaked.get().unwrap_or(E::Real::lit(0.0)));
+                }
+                Deed::Same => e.map(|x: Lane<E::Real, 0>| {
+                    let twice = x.grad + x.grad;
+                    let positive = E::Real::lit(0.0).lt(x.grad);
+                    let same = E::Real::select(positive, x.theta, x.theta);
+                    let either = E::Real::select(positive, twice, twice);
+                    let theta = E::Real::select(positive, same, either);
+                    Lane { theta, ..x }
+                }),
+            }
+        }
+    }
+
+    fn plan_of<const S: usize, const C: usize>(deed: Deed) -> Result<Plan, Misfit> {
+        trace(&Doing::<S, C>(deed), 0).map(|traced| traced.plan)
+    }
+
+    #[test]
+    fn a_rule_may_use_all_that_a_plan_holds_and_no_more() {
+        let plan = |deed| plan_of::<2, 2>(deed).map(|plan| plan.passes().len());
+        let too_many = |what, limit| Err(Misfit::TooMany(what, limit));
+        assert_eq!(plan(Deed::Fold(MAX_FOLDS)), Ok(1));
+        assert_eq!(
+            plan(Deed::Fold(MAX_FOLDS + 1)),
+            too_many("folds of a pass", MAX_FOLDS)
+        );
+        assert_eq!(plan(Deed::Passes(MAX_PASSES)), Ok(MAX_PASSES));
+        assert_eq!(
+            plan(Deed::Passes(MAX_PASSES + 1)),
+            too_many("passes", MAX_PASSES)
+        );
+        assert_eq!(plan(Deed::Passes(0)), Err(Misfit::NoPass));
+        assert_eq!(plan(Deed::Uniforms(MAX_UNIFORMS)), Ok(1));
+        assert_eq!(
+            plan(Deed::Uniforms(MAX_UNIFORMS + 1)),
+            too_many("uniforms", MAX_UNIFORMS)
+        );
+        assert_eq!(
+            plan_of::<0, 0>(Deed::Ops(MAX_OPS)).unwrap().ops().len(),
+            MAX_OPS
+        );
+        assert_eq!(plan(Deed::Ops(MAX_OPS + 1)), too_many("ops", MAX_OPS));
+        assert_eq!(plan(Deed::Reach(1)), Ok(1));
+        assert_eq!(plan(Deed::Reach(2)), too_many("slots", 2));
+        assert_eq!(plan(Deed::Carry(1)), Ok(1));
+        assert_eq!(plan(Deed::Carry(2)), too_many("carried scalars", 2));
+        assert_eq!(plan(Deed::Recall(1)), Ok(1));
+        assert_eq!(plan(Deed::Recall(2)), too_many("carried scalars", 2));
+        let misfit = plan_of::<{ MAX_SLOTS + 1 }, 0>(Deed::Fold(1)).unwrap_err();
+        assert_eq!(misfit, Misfit::TooMany("slots", MAX_SLOTS));
+        let misfit = plan_of::<0, { MAX_CARRIED + 1 }>(Deed::Fold(1)).unwrap_err();
+        assert_eq!(misfit, Misfit::TooMany("carried scalars", MAX_CARRIED));
+        let plan = plan_of::<MAX_SLOTS, MAX_CARRIED>(Deed::Carry(MAX_CARRIED - 1)).unwrap();
+        assert_eq!((plan.slots(), plan.carried()), (MAX_SLOTS, MAX_CARRIED));
+    }
+
+    #[test]
+    fn a_lanes_number_does_not_leave_its_pass() {
+        let plan = |deed| plan_of::<0, 1>(deed).map(|_| ());
+        for deed in [
+            Deed::LaneInAnotherPass,
+            Deed::LaneBesideAnother,
+            Deed::LaneAsScalar,
+        ] {
+            assert_eq!(plan(deed), Err(Misfit::Leak));
+        }
+    }
+
+    #[test]
+    fn literals_meet_numbers_only() {
+        let plan = plan_of::<0, 0>;
+        assert_eq!(plan(Deed::Literals), Err(Misfit::Literals));
+        let listing = plan(Deed::LiteralsBesideNumbers).unwrap().to_string();
+        let ops =
+            "  %0 = lit 1.0\n  %1 = theta\n  %2 = mul %0 %1\n  %3 = lit 2.0\n  %4 = max %2 %3\n";
+        assert!(listing.contains(ops), "{listing}");
+    }
+
+    #[test]
+    fn an_op_stands_there_once_and_a_choice_of_the_same_is_none() {
+        let listing = plan_of::<0, 0>(Deed::Same).unwrap().to_string();
+        let pass = "\
+pass 0
+  %0 = grad
+  %1 = add %0 %0
+  %2 = lit 0.0
+  %3 = lt %2 %0
+  %4 = theta
+  %5 = select %3 %4 %1
+  theta <- %5
+";
+        assert!(listing.contains(pass), "{listing}");
+    }
+
+    #[test]
+    fn host_scalars_are_those_of_the_step() {
+        let traced = trace(&Doing::<0, 0>(Deed::Uniforms(3)), 0).unwrap();
+        assert_eq!(traced.uniforms(), [0.0, 1.0, 2.0]);
+        assert_eq!(traced.plan.uniforms(), 3);
+    }
+}

@@ -87,3 +87,68 @@ pub trait Tunable: Rule {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Setting, Tunable};
+    use crate::{AdaRemS, Scope};
+
+    #[test]
+    fn every_kind_of_setting_is_read_and_changed_by_its_name() {
+        let mut rule = AdaRemS::default();
+        for (name, default, value) in [
+            ("lr", 0.1, 0.5),
+            ("radius", f64::NAN, 3.0),
+            ("slr", 1.0, 0.0),
+            ("scope", 0.0, 1.0),
+            ("sphere", 0.0, 1.0),
+        ] {
+            let before = rule.get(name).unwrap();
+            assert!(
+                before == default || before.is_nan() && default.is_nan(),
+                "{name}"
+            );
+            assert!(rule.set(name, value));
+            assert_eq!(rule.get(name), Some(value), "{name}");
+        }
+        let changed = AdaRemS {
+            lr: 0.5,
+            radius: Some(3.0),
+            slr: false,
+            scope: Scope::Group,
+            sphere: Scope::Group,
+            ..AdaRemS::default()
+        };
+        assert_eq!(rule, changed);
+        for (name, value) in [
+            ("lr", 0.1),
+            ("radius", f64::NAN),
+            ("slr", -2.0),
+            ("scope", 0.0),
+        ] {
+            assert!(rule.set(name, value));
+        }
+        let back = AdaRemS {
+            sphere: Scope::Group,
+            ..AdaRemS::default()
+        };
+        assert_eq!(rule, back);
+    }
+
+    #[test]
+    fn a_name_that_no_setting_has_changes_nothing() {
+        let mut rule = AdaRemS::default();
+        assert!(!rule.set("gamma", 7.0));
+        assert_eq!(rule.get("gamma"), None);
+        assert_eq!(rule, AdaRemS::default());
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_a_number() {
+        let (mut number, mut none) = (2.0, None);
+        assert_eq!(Setting::Number(&mut number).get(), 2.0);
+        assert!(Setting::Optional(&mut none).get().is_nan());
+        Setting::Optional(&mut none).set(0.0);
+        assert_eq!(none, Some(0.0));
+    }
+}

@@ -4,6 +4,7 @@ mod embedded;
 mod fuzz;
 mod gpu;
 mod instructions;
+mod mutants;
 mod packages;
 mod proof;
 mod test;
@@ -44,6 +45,8 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Plants faults in the core and in the emitters one by one, and shows those that no test sees.
+    Mutants(mutants::Faults),
 }
 
 /// A shell in the root of the repository.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
             Chore::Fuzz(round) => fuzz::run(&shell, &round)?,
             Chore::Gpu(suites) => gpu::run(&shell, &suites)?,
             Chore::Instructions { write } => instructions::run(&shell, write)?,
+            Chore::Mutants(faults) => mutants::run(&shell, &faults)?,
         }
         Ok(())
     };

@@ -123,13 +123,14 @@ fn of_more_chunks_than_accumulators() {
     }
 }
 
-/// Three passes: the later ones read scalars, a mask and carried numbers that the earlier ones knew.
+/// Three passes: the later ones read scalars, a mask and carried numbers that the earlier ones knew. The second only
+/// reads the last slot, the third only writes it.
 #[derive(Clone)]
 struct Relay;
 
 impl Rule for Relay {
     const NAME: &'static str = "relay";
-    const SLOTS: usize = 2;
+    const SLOTS: usize = 3;
     const CARRIED: usize = 2;
 
     fn check(&self) -> Result<(), Invalid> {
@@ -144,23 +145,24 @@ impl Rule for Relay {
         });
         let falls = sum.lt(old);
         let rate = scale / (max + E::Real::lit(1.0));
-        let [moved] = engine.pass([Fold::SUM], |x: Lane<E::Real, 1>| {
+        let [moved] = engine.pass([Fold::SUM], |x: Lane<E::Real, 3>| {
+            let [sum, kept, last] = x.slot;
             let step = rate * x.grad;
-            let theta = E::Real::select(falls, x.theta - step, x.theta + step.abs());
+            let theta = E::Real::select(falls, x.theta - step, last + step.abs());
             let lane = Lane {
                 theta,
-                slot: [x.slot[0] + theta],
+                slot: [sum + theta, kept, last],
                 ..x
             };
             (lane, [step])
         });
         let root = (moved * moved).sqrt().max(sum);
-        engine.map(|x: Lane<E::Real, 2>| {
+        engine.map(|x: Lane<E::Real, 3>| {
             let other = E::Real::select(falls, root, older);
             let kept = x.slot[1].max(x.theta.xor_sign(sum));
             Lane {
                 theta: -x.theta,
-                slot: [x.slot[0] + other * rate, kept],
+                slot: [x.slot[0] + other * rate, kept, x.theta * x.grad],
                 ..x
             }
         });

@@ -162,3 +162,35 @@ impl Tunable for AdaRem {
         visit("scope", Setting::Scope(&mut self.scope));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::AdaRem;
+    use crate::{Host, Rule};
+
+    #[test]
+    fn a_measured_step_is_the_step_and_leaves_what_it_multiplied_the_gradient_by() {
+        let rule = AdaRem::default();
+        let (mut theta, mut m, mut carried) = ([3.0f64, -2.0], [0.0; 2], [0.0]);
+        let (mut same, mut same_m, mut same_carried) = (theta, m, carried);
+        let mut length = [0.0; 2];
+        for (t, grad) in [[1.0, -2.0], [0.5, 2.0], [-1.0, 1.0]].iter().enumerate() {
+            let (t, before) = (t as u64, theta);
+            let slots = [&mut m[..], &mut length];
+            rule.step_measured(
+                t,
+                &mut Host::new(&mut theta, grad, slots, &mut carried).unwrap(),
+            );
+            let slots = [&mut same_m[..]];
+            rule.step(
+                t,
+                &mut Host::new(&mut same, grad, slots, &mut same_carried).unwrap(),
+            );
+            assert_eq!((theta, m, carried), (same, same_m, same_carried));
+            for i in 0..2 {
+                assert!((before[i] - length[i] * grad[i] - theta[i]).abs() < 1e-15);
+                assert_eq!(length[i] == rule.lr, t == 0);
+            }
+        }
+    }
+}

@@ -123,3 +123,31 @@ pub fn for_each(each: &mut impl EachRule) {
 fn given(x: f64) -> bool {
     x as f32 != 0.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{EachRule, for_each};
+    use crate::Tunable;
+
+    /// They stand in checkpoints, where they tell one rule's state from another's.
+    #[test]
+    fn every_number_that_a_rule_keeps_has_a_name_of_its_own() {
+        struct Names(BTreeSet<&'static str>);
+        impl EachRule for Names {
+            fn rule<R: Tunable + Default>(&mut self) {
+                let rule = R::default();
+                let slots = (0..R::SLOTS).map(|k| rule.slot(k).name);
+                let mut names: BTreeSet<_> = slots.collect();
+                names.extend((0..R::CARRIED).map(|k| rule.carried(k).name));
+                assert_eq!(names.len(), R::SLOTS + R::CARRIED, "{}: {names:?}", R::NAME);
+                assert!(!names.contains(""), "{}", R::NAME);
+                assert!(self.0.insert(R::NAME), "two rules are called {}", R::NAME);
+            }
+        }
+        let mut names = Names(BTreeSet::new());
+        for_each(&mut names);
+        assert!(names.0.contains("adarem") && names.0.contains("adarem_s"));
+    }
+}

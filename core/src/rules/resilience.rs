@@ -89,8 +89,9 @@ impl<R: Real> Stride<R> {
     }
 }
 
-/// 1 / M, or 0 where M has no reciprocal with `M * (1 / M) <= 1`: where it is 0, infinite, or so small or
-/// large that the quotient is not normal. As |m| <= M and rounding is monotonic, |b| <= 1 follows for every lane.
+/// 1 / M, or 0 where M has no reciprocal with `M * (1 / M) <= 1`: where it is 0 or infinite, or so small that the
+/// quotient is infinite, or so large that it is not normal and rounded up. As |m| <= M and rounding is monotonic,
+/// |b| <= 1 follows for every lane.
 #[inline(always)]
 pub(super) fn inverse<R: Real>(largest: R) -> R {
     let (zero, one) = (R::lit(0.0), R::lit(1.0));
@@ -102,4 +103,31 @@ pub(super) fn inverse<R: Real>(largest: R) -> R {
 pub(super) fn check_eps(eps: f64) -> Result<(), Invalid> {
     let holds = eps == 0.0 || (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&eps);
     ensure(holds, "eps", "be 0 or lie in [1.2e-38, 1]", eps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inverse;
+
+    #[test]
+    fn nothing_times_its_inverse_is_more_than_one() {
+        for largest in [0.0, f32::INFINITY, f32::from_bits(1)] {
+            assert_eq!(inverse(largest), 0.0, "{largest:e}");
+        }
+        let (mut kept, mut above) = (0, 0);
+        for k in 1..5000 {
+            for largest in [k as f32 * 0.01, k as f32 * 6e34] {
+                let (inverse, plain) = (inverse(largest), 1.0 / largest);
+                assert!(inverse * largest <= 1.0, "{largest:e}");
+                if plain * largest > 1.0 {
+                    above += 1;
+                    assert_eq!(inverse, 0.0, "{largest:e}");
+                } else {
+                    kept += 1;
+                    assert_eq!(inverse, plain, "{largest:e}");
+                }
+            }
+        }
+        assert!(kept > 1000 && above > 100, "{kept} kept, {above} above");
+    }
 }
