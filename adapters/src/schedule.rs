@@ -111,12 +111,16 @@ impl<F: Fn(u64) -> f64 + Sync> Schedule for F {
 /// A linear warm-up before another schedule: step t < `steps` has `(t + 1) / steps` of the other's first value,
 /// and step `steps` is the other's step 0.
 ///
-/// RAdam's authors suggest `2 / (1 - beta2)` steps for Adam; AdaRem's paper uses none.
+/// RAdam's authors suggest `2 / (1 - beta2)` steps for Adam; AdaRem's paper uses none. For the other habit, a
+/// warm-up whose first step has 0 itself, put a [`Linear`] before the schedule with [`then`](Schedule::then).
 ///
 /// ```
-/// use adarem_adapters::schedule::Schedule;
+/// use adarem_adapters::schedule::{Linear, Schedule};
 /// let lr = 0.4.warmed_up(4);
 /// assert_eq!([0, 1, 3, 4, 9].map(|t| lr.at(t)), [0.1, 0.2, 0.4, 0.4, 0.4]);
+///
+/// let lr = Linear { from: 0.0, to: 0.4, steps: 4 }.then(4, 0.4);
+/// assert_eq!([0, 1, 2, 4, 9].map(|t| lr.at(t)), [0.0, 0.1, 0.2, 0.4, 0.4]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Warmup<S> {

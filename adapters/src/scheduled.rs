@@ -9,8 +9,8 @@ use crate::schedule::Schedule;
 ///
 /// The rule's own value of it is replaced in every step, by name, before the step; nothing else differs, the
 /// state and its checkpoints are the rule's. The value of each step is checked as the rule checks its own: an
-/// [`Optimizer`](adarem::Optimizer) refuses the step, and changes nothing, where a schedule leaves the range. (Most
-/// rules ask for a positive rate: a schedule that ends at 0 stops training with an error once past its end.)
+/// [`Optimizer`](adarem::Optimizer) refuses the step, and changes nothing, where a schedule leaves the range. A
+/// rate may begin and end at 0: past the end of such a schedule theta stays as it is, and the state goes on.
 ///
 /// ```
 /// use adarem::{AdaRem, Host, Rule};

@@ -42,7 +42,8 @@ pub enum Units {
 /// passes, 12 bytes a parameter in `f32`.
 ///
 /// *NaN, infinity, zero.* A NaN reaches the whole tensor through the norm. Where the norm is 0 or
-/// infinite there is nothing to scale by, and theta stays as the rule left it.
+/// infinite there is nothing to scale by, and theta stays as the rule left it. At a rate of 0 theta and alpha
+/// are scaled and scaled back: they stay but for rounding.
 ///
 /// ```
 /// use adarem::{Host, Rule, Sgd};

@@ -18,7 +18,8 @@ use std::time::Instant;
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRemS, Adam, Element, SgdM, Tunable};
+use adarem::{AdaRem, AdaRem8, AdaRemS, Adam, Element, SgdM, Tunable};
+use adarem_adapters::HalfState;
 use adarem_cpu::{Cpu, Simd};
 use clap::Parser;
 
@@ -106,6 +107,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .collect(),
         },
     ];
+    let longest = [100_000, 10_000_000, 100_000_000];
+    let longest = longest.into_iter().filter(|&n| n <= options.largest);
+    sections.push(Section {
+        title: "State in fewer bytes, f32, one thread".into(),
+        bound: "A step moves 20 bytes a parameter with m in f32, 16 with m in 16 bits, 18 in two trips with m in a byte. Rounding to 16 bits costs nine \
+                operations in bf16 and eleven in f16, whose subnormal numbers make loads and stores long too; where memory is fast these decide, and the \
+                loop over bytes is compiled for the baseline's vectors.",
+        rows: longest.map(|n| (format!("{n}"), n, by_state(n, rounds))).collect(),
+    });
     let mut family = Family {
         len: options.largest.min(10_000_000),
         rounds,
@@ -327,6 +337,40 @@ fn adarem_at<T: Element>(len: usize, threads: usize, rounds: usize) -> Vec<race:
         rounds,
         contenders,
     )
+}
+
+fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
+    let shared = RefCell::new(Tensors::<f32>::new(&[len]));
+    let kind = AdaRem {
+        lr: LR,
+        ..AdaRem::default()
+    };
+    let mut q = vec![0; len];
+    let mut bytes = AdaRem8::new(kind, &mut q).expect("the rule's defaults are valid");
+    let contenders = vec![
+        rule("AdaRem, m in f32", kind, Cpu::new(), 20, &shared),
+        rule(
+            "AdaRem, m in bf16",
+            HalfState::bf16(kind),
+            Cpu::new(),
+            16,
+            &shared,
+        ),
+        rule(
+            "AdaRem, m in f16",
+            HalfState::f16(kind),
+            Cpu::new(),
+            16,
+            &shared,
+        ),
+        Contender::new("AdaRem, m in a byte", 18 * len, move || {
+            let Tensors { theta, grad } = &mut *shared.borrow_mut();
+            bytes
+                .step(&mut theta[0], &grad[0])
+                .expect("the lengths are those of the state");
+        }),
+    ];
+    race(&format!("AdaRem's state, {len}"), rounds, contenders)
 }
 
 fn by_width(simd: Simd, rounds: usize) -> Vec<race::Outcome> {

@@ -57,18 +57,16 @@ impl<'a, T: Element, const S: usize, const C: usize, M: Stored<T>, P: Stored<T>>
     /// its gradients are of the same type; `master` is the copy in full that steps are taken on, so that steps too
     /// small for the type add up. Every step rewrites `params` by it, in the same trip over memory.
     ///
-    /// State is of a type of its own, and rounded when it is stored: to the nearest, so a rule whose state moves by
-    /// less than half a place a step stands still. Average no longer than over a few dozen steps in
-    /// [`Bf16`](crate::Bf16), a few hundred in [`F16`](crate::F16), and mind the range of the latter. A rule
-    /// made for it, such as the adapters' `HalfState`, folds what memory holds; any other folds
-    /// what it computed, which may be one place below.
+    /// State is of a type of its own, and rounded to the nearest when it is stored. Take the adapters' `HalfState` around
+    /// the rule where that is a half type: it rounds as it computes, so that a maximum is folded over what memory
+    /// holds, and says how long an average may be.
     ///
     /// ```
     /// use adarem::{AdaRem, Bf16, Host, Rule, Stored};
     ///
     /// let (rule, start) = (AdaRem { lr: 1e-3, ..AdaRem::default() }, [1.0f32, -2.0]);
     /// let (mut master, mut params) = (start, start.map(Bf16::store));
-    /// let (mut m, mut carried) = ([Bf16::default(); 2], [0.0; AdaRem::CARRIED]);
+    /// let (mut m, mut carried) = ([0.0; 2], [0.0; AdaRem::CARRIED]);
     /// for t in 0..1000 {
     ///     let grad = params.map(|x| Bf16::store(2.0 * x.to_f32()));
     ///     rule.step(t, &mut Host::mixed(&mut master, &mut params, &grad, [&mut m], &mut carried)?);

@@ -9,6 +9,10 @@
 //! and not to the point of F that is nearest in the ordinary sense: so the theorems want it, and with it a lane
 //! that hardly moved is hardly moved back. Where all lengths are equal, the two are the same.
 //!
+//! *A rate of 0* makes all lengths 0, and a lane of length 0 is not moved back at all. A theta that lies in the region
+//! stays there. One outside is cut off by a box as ever, and scaled into a ball or onto a simplex; a half-space lets it
+//! wait for the first step that has a length.
+//!
 //! [`Projected`] wraps a rule, and every [`Region`] can also be applied alone, to slices through a
 //! [`Host`](crate::Host). All of it is passes and folds, so it runs on every backend.
 
@@ -159,7 +163,9 @@ impl Ball {
                 (lane, [x * x, x * x * (s * shrink)])
             });
             let step = square * (square.sqrt() / radius - one) / slope;
-            // Inside the ball the step is negative, and NaN where theta is 0.
+            // Without lengths there is nothing to find: the scaling below does all of it.
+            let step = E::Real::select(zero.lt(slope), step, zero);
+            // Inside the ball the step is negative.
             multiplier = multiplier + step.max(zero);
         }
         let [square] = e.pass_at(first, [sum], |lane| {

@@ -140,7 +140,7 @@ impl Slot {
 /// An optimizer's update rule.
 ///
 /// ```
-/// use adarem::{Engine, Host, Invalid, Lane, Rule, Slot, error::positive};
+/// use adarem::{Engine, Host, Invalid, Lane, Rule, Slot, error::non_negative};
 ///
 /// /// Sign descent: every coordinate moves by `lr` against its gradient's sign.
 /// struct SignSgd {
@@ -153,7 +153,7 @@ impl Slot {
 ///     const CARRIED: usize = 0;
 ///
 ///     fn check(&self) -> Result<(), Invalid> {
-///         positive("lr", self.lr)
+///         non_negative("lr", self.lr)
 ///     }
 ///
 ///     #[inline(always)]

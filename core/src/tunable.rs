@@ -54,7 +54,7 @@ impl Setting<'_> {
 /// assert_eq!(rule.get("lambda"), Some(0.5));
 /// assert_eq!(rule.get("lr"), Some(0.1));
 /// rule.set("lr", -1.0);
-/// assert_eq!(rule.check().unwrap_err().to_string(), "lr must be positive and finite, got -1");
+/// assert_eq!(rule.check().unwrap_err().to_string(), "lr must be at least 0 and finite, got -1");
 /// ```
 pub trait Tunable: Rule {
     /// Shows every hyper-parameter to `visit`, by the name of its field.

@@ -77,7 +77,7 @@ fn bad_arguments_are_named_and_nothing_is_run() {
         ("--epochs 0", "0 is not in 1..=1000000"),
         (
             "--lr sgd=-1",
-            "cannot start sgd: lr must be positive and finite, got -1",
+            "cannot start sgd: lr must be at least 0 and finite, got -1",
         ),
         (
             "--lambda 1",

@@ -1,5 +1,5 @@
 //! Checks of every rule of the library, and of wrappers around rules: by default, with each hyper-parameter
-//! changed, on ordinary and on spicy gradients, early and late.
+//! changed, at a rate of 0, on ordinary and on spicy gradients, early and late.
 
 use core::fmt::Debug;
 use core::ops::Range;
@@ -55,7 +55,7 @@ fn check_rule<B: Backend, R: Tunable + Default + PartialEq + Debug>(run: &mut Ru
     });
 }
 
-/// The rule by default, and with each hyper-parameter in turn changed to another valid value.
+/// The rule by default, with each hyper-parameter in turn changed to another valid value, and at a rate of 0.
 fn variations<R: Tunable + Default + PartialEq>() -> Vec<R> {
     let mut names = Vec::new();
     R::default().settings(&mut |name, _| names.push(name));
@@ -72,6 +72,10 @@ fn variations<R: Tunable + Default + PartialEq>() -> Vec<R> {
             });
             (rule.check().is_ok() && rule != R::default()).then_some(rule)
         }));
+    }
+    let mut still = R::default();
+    if still.set("lr", 0.0) && still.check().is_ok() {
+        rules.push(still);
     }
     rules
 }

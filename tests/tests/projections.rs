@@ -6,7 +6,7 @@ mod walk;
 use adarem::projection::{Ball, HalfSpace, Interval, Projected, Region, Simplex};
 use adarem::{AdaRem, Host, Rule, Scope, Sgd};
 use adarem_conformance::Random;
-use walk::Walk;
+use walk::{Walk, all_bits};
 
 fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
     low + (high - low) * (random.bits() >> 11) as f64 * (-53f64).exp2()
@@ -245,6 +245,45 @@ fn projections_of_zeros_and_degenerate_data_are_finite() {
     );
     assert!(project(&Interval::default(), &[f64::NAN], &[1.0], &[0.0])[0].is_nan());
     assert!(project(&Ball::default(), &[], &[], &[]).is_empty());
+}
+
+/// AdaRem at a rate of 0: a theta inside stays, and one outside is cut off or scaled where the region does so.
+#[test]
+fn a_rate_of_0_stays_in_its_region() {
+    fn rest<F: Region>(region: F, cases: [([f64; 2], [f64; 2]); 2]) {
+        let rule = AdaRem {
+            lr: 0.0,
+            ..AdaRem::default()
+        };
+        let rule = Projected { rule, region };
+        for (start, end) in cases {
+            let mut walk = Walk::new(&rule, start.to_vec());
+            for grad in [[1.0, -1.0], [-3.0, f64::MAX], [f64::MAX, 2.0]] {
+                walk.step(&rule, &grad);
+                assert_eq!(all_bits(&walk.theta), all_bits(&end), "from {start:?}");
+                let lengths = Projected::<AdaRem, F>::LENGTHS.unwrap();
+                assert_eq!(walk.slots[lengths], [0.0; 2]);
+            }
+        }
+    }
+    let inside = |x| (x, x);
+    let low = 0.25;
+    rest(
+        Interval { low, high: 1.0 },
+        [inside([0.25, 0.5]), ([-8.0, 2.0], [0.25, 1.0])],
+    );
+    rest(
+        Ball::new(5.0),
+        [inside([1.5, -0.0]), ([6.0, -8.0], [3.0, -4.0])],
+    );
+    rest(
+        Simplex::new(1.0),
+        [inside([0.25, 0.75]), ([-1.0, 4.0], [0.0, 1.0])],
+    );
+    rest(
+        HalfSpace::new(1.0),
+        [inside([0.25, -3.0]), inside([2.0, 3.0])],
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Schedules: the closed form is the recursion, a resumed run asks for the same numbers, and bad parameters are refused.
 
-use adarem::{AdaRem, ErrorKind, Invalid, Optimizer, Rule, Sgd, SgdM, Tunable};
-use adarem_adapters::Scheduled;
+use adarem::{AdaRem, Adam, ErrorKind, Invalid, Optimizer, Rprop, Rule, Sgd, SgdM, Tunable};
 use adarem_adapters::schedule::*;
+use adarem_adapters::{Average, Averaged, ClipNorm, Guarded, Lookahead, NonFinite, Scheduled};
 use adarem_conformance::Interpreter;
 use proptest::prelude::*;
 
@@ -464,7 +464,7 @@ fn a_step_beyond_the_range_is_refused_and_changes_nothing() {
         "lr",
         Linear {
             from: 0.1,
-            to: 0.0,
+            to: -0.1,
             steps: 1,
         },
     )
@@ -482,11 +482,100 @@ fn a_step_beyond_the_range_is_refused_and_changes_nothing() {
         refused,
         ErrorKind::Config(Invalid {
             name: "lr",
-            value: 0.0,
+            value: -0.1,
             ..
         })
     ));
     assert_eq!((theta, optimizer.steps()), ([0.9], 1));
+}
+
+/// Runs to twice the steps of a schedule that warms up from 0 and ends at 0, `falling` of which fall: theta moves in
+/// every step but the first and those from the end on, and the state goes on in all.
+fn rises_from_0_and_falls_to_it(rule: impl Tunable + Clone, rate: impl Schedule, falling: u64) {
+    let warmup = 10;
+    let (first, last) = (
+        Linear {
+            from: 0.0,
+            to: rate.at(0),
+            steps: warmup,
+        },
+        warmup + falling,
+    );
+    let rule = Scheduled::new(rule, "lr", first.then(warmup, rate)).unwrap();
+    let mut backend = Interpreter::<f32>::default();
+    let mut optimizer = Optimizer::new(&rule, &mut backend, &[4]).unwrap();
+    let mut theta = [1.0f32, -2.0, 0.5, -0.0];
+    for t in 0..2 * last {
+        let (before, state) = (theta, optimizer.slot(0).map(<[f32]>::to_vec));
+        let grad = [0.5, -1.0, 0.25, -3.0].map(|g: f32| g * (1.0 + t as f32 / 64.0));
+        optimizer
+            .step(&mut backend, &mut [&mut theta], &[&grad])
+            .unwrap();
+        let moves = t != 0 && t < last;
+        for (x, was) in theta.iter().zip(before) {
+            assert_eq!(
+                x.to_bits() != was.to_bits(),
+                moves,
+                "{was} became {x} in step {t}"
+            );
+        }
+        let goes_on = optimizer.slot(0) != state.as_deref();
+        assert!(goes_on || state.is_none(), "the state stays in step {t}");
+    }
+}
+
+#[test]
+fn a_rate_may_rise_from_0_and_end_at_0() {
+    let steps = 40;
+    let cosine = Cosine {
+        from: 0.25,
+        to: 0.0,
+        steps,
+    };
+    let linear = Linear {
+        from: 0.25,
+        to: 0.0,
+        steps,
+    };
+    let polynomial = Polynomial {
+        from: 0.25,
+        to: 0.0,
+        steps,
+        power: 2.0,
+    };
+    rises_from_0_and_falls_to_it(AdaRem::default(), cosine, steps);
+    rises_from_0_and_falls_to_it(AdaRem::default(), linear, steps);
+    rises_from_0_and_falls_to_it(AdaRem::default(), polynomial, steps);
+    rises_from_0_and_falls_to_it(Sgd::default(), cosine, steps);
+    rises_from_0_and_falls_to_it(Sgd::default(), linear, steps);
+    rises_from_0_and_falls_to_it(Sgd::default(), polynomial, steps);
+    rises_from_0_and_falls_to_it(Adam::default(), cosine, steps);
+    rises_from_0_and_falls_to_it(Adam::default(), linear, steps);
+    rises_from_0_and_falls_to_it(Adam::default(), polynomial, steps);
+}
+
+/// Inside wrappers and around them; but not where the rate is the length of a first step.
+#[test]
+fn a_rate_that_ends_at_0_is_accepted_past_its_end() {
+    let rate = Cosine {
+        from: 0.25,
+        to: 0.0,
+        steps: 3,
+    };
+    let inside = Scheduled::new(AdaRem::default(), "lr", rate).unwrap();
+    let inside = Averaged::new(ClipNorm::global(inside, 1.0), Average::Uniform);
+    let inside = Guarded::new(Lookahead::new(inside), NonFinite::Skip);
+    let around = Averaged::new(ClipNorm::global(AdaRem::default(), 1.0), Average::Uniform);
+    let around = Guarded::new(Lookahead::new(around), NonFinite::Skip);
+    let around = Scheduled::new(around, "lr", rate).unwrap();
+    for t in [0, 2, 3, 1_000_000] {
+        assert_eq!((inside.check_at(t), around.check_at(t)), (Ok(()), Ok(())));
+    }
+    let length = Scheduled::new(Rprop::default(), "lr", rate).unwrap();
+    assert_eq!(
+        length.check_at(3).unwrap_err().to_string(),
+        "lr must be positive and finite, the length of the first steps, got 0"
+    );
 }
 
 #[test]

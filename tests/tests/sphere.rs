@@ -196,6 +196,34 @@ fn sgd_on_the_sphere_is_sgd_with_decay_off_it() {
     }
 }
 
+/// S2, where the rate is 0 in the first of five steps: on the sphere as off it nothing moves then, alpha included.
+#[test]
+fn a_rate_of_0_rests_on_the_sphere_as_off_it() {
+    let rate = |t: u64| if t.is_multiple_of(5) { 0.0 } else { RATE.at(t) };
+    let plain = Scheduled::new(plain_sgd(), "lr", rate).unwrap();
+    for seed in 0..5 {
+        let (loss, start, noise) = setting(seed);
+        for radius in [None, Some(2.5)] {
+            let sphere = Scheduled::new(sgd_s(radius), "lr", rate).unwrap();
+            let (worst, x, y) = parted(&plain, &sphere, (&start, &start), &loss, &noise);
+            assert!(worst < EXACT, "parted by {worst:e}");
+            let tracked = y.carried[AdaRemS::ALPHA] * y.carried[AdaRemS::RADIUS];
+            assert!((tracked / norm(&x.theta) - 1.0).abs() < EXACT);
+
+            for units in [Units::Sphere, Units::Plain] {
+                let around = Sphere {
+                    units,
+                    radius,
+                    ..Sphere::new(plain_sgd())
+                };
+                let around = Scheduled::new(around, "lr", rate).unwrap();
+                let (worst, ..) = parted(&plain, &around, (&start, &start), &loss, &noise);
+                assert!(worst < EXACT, "{units:?}, {radius:?}: parted by {worst:e}");
+            }
+        }
+    }
+}
+
 /// S2 in f32.
 #[test]
 fn sgd_on_the_sphere_is_sgd_with_decay_off_it_in_f32() {

@@ -193,7 +193,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_name_and_value() {
         (
             set(&negative),
             Invalid,
-            "lr must be positive and finite, got -1",
+            "lr must be at least 0 and finite, got -1",
         ),
         (set(&nameless), Null, "name is null"),
         (
@@ -472,11 +472,31 @@ fn a_schedule_sets_its_setting_in_each_step() {
         to: -1.0,
         ..linear
     };
-    let text = "lr must be positive and finite, got -1";
+    let text = "lr must be at least 0 and finite, got -1";
     assert_eq!(
         owned.schedule("lr", falling),
         refused(Status::Invalid, text)
     );
+}
+
+#[test]
+fn a_rate_may_end_at_0() {
+    let mut owned = Owned::new("adarem", &[1]);
+    let linear = Schedule {
+        kind: SCHEDULE_LINEAR,
+        from: 0.5,
+        to: 0.0,
+        steps: 2,
+        factor: 0.0,
+        warmup: 0,
+    };
+    assert_eq!(owned.schedule("lr", linear), DONE);
+    let mut walk = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(owned.step(), DONE);
+        walk.push(owned.theta[0][0]);
+    }
+    assert!(walk[0] > walk[1] && walk[1..] == [walk[1]; 4], "{walk:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Schedules that rise: the learning-rate range test, and those with a warm-up of their own.
 
 use adarem::Invalid;
-use adarem::error::{ensure, positive};
+use adarem::error::{ensure, non_negative, positive};
 
 use super::{Anneal, Schedule, finite, progress, some};
 
@@ -17,9 +17,9 @@ use super::{Anneal, Schedule, finite, progress, some};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RangeTest {
-    /// The rate in step 0, positive.
+    /// The rate in step 0: at least 0 along a line, else positive.
     pub from: f64,
-    /// The rate in step `steps`, positive.
+    /// The rate in step `steps`, likewise.
     pub to: f64,
     /// How long it takes, at least 1.
     pub steps: u64,
@@ -37,8 +37,9 @@ impl Schedule for RangeTest {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("from", self.from)?;
-        positive("to", self.to)?;
+        let range = if self.linear { non_negative } else { positive };
+        range("from", self.from)?;
+        range("to", self.to)?;
         let ratio = self.to / self.from;
         let holds = self.linear || ratio.is_normal();
         ensure(

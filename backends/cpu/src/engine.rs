@@ -252,10 +252,13 @@ struct Part<'a, R, T> {
 impl<R: Rule, T: Element> Job for Part<'_, R, T> {
     #[inline(always)]
     fn run<const BITS: usize>(self) {
-        match const { packing::<Cpu<T>>(R::HALF) } {
-            None => self.walk::<BITS, T>(),
-            Some(Half::Bf16) => self.walk::<BITS, Exact>(),
-            Some(Half::F16) => self.walk::<BITS, F16>(),
+        // Constants of type bool: the compiler then leaves out, unseen, the loops that no rule of this type needs.
+        if const { packing::<Cpu<T>>(R::HALF).is_none() } {
+            self.walk::<BITS, T>()
+        } else if const { matches!(R::HALF, Some(Half::Bf16)) } {
+            self.walk::<BITS, Exact>()
+        } else {
+            self.walk::<BITS, F16>()
         }
     }
 }

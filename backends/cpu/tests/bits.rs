@@ -10,7 +10,7 @@ use adarem::{
     AdaRem, AdaRemS, Backend, Batch, CHUNK, Host, MAX_CARRIED, MAX_SLOTS, Optimizer, Rule, Scope,
     Tunable, WIDTH,
 };
-use adarem_cpu::{Cpu, Simd};
+use adarem_cpu::{Cpu, Memory, Simd};
 
 /// Numbers that differ in size and sign, from a seed.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -24,6 +24,10 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len)
         .map(|_| next() * 10f32.powf(3.0 * next()))
         .collect()
+}
+
+fn zeros(len: usize) -> Memory<f32> {
+    Cpu::new().zeros(len).unwrap()
 }
 
 fn assert_same(what: &str, got: &[f32], want: &[f32]) {
@@ -130,9 +134,9 @@ fn against_plan<R: Rule + Copy>(rule: R) {
     for mut cpu in [1, 3].map(Cpu::with_threads) {
         let mut thetas = [0, 1].map(|_| LENGTHS.map(|len| numbers(len, 1)));
         let mut slots = [0, 1].map(|_| {
-            [(); 12].map(|()| vec![0.0f32; LENGTHS.iter().map(|l| l.next_multiple_of(64)).sum()])
+            [(); 12].map(|()| zeros(LENGTHS.iter().map(|l| l.next_multiple_of(64)).sum()))
         });
-        let mut carried = [0, 1].map(|_| vec![0.0f32; LENGTHS.len() * R::CARRIED]);
+        let mut carried = [0, 1].map(|_| zeros(LENGTHS.len() * R::CARRIED));
         for t in 0..3 {
             let grad = LENGTHS.map(|len| numbers(len, 2 + t));
             for way in 0..2 {
@@ -188,12 +192,12 @@ fn a_rule_with_folds_over_the_group_has_the_bits_of_its_plan() {
 fn a_batch_that_does_not_fit_is_refused() {
     let mut cpu = Cpu::<f32>::new();
     let (mut theta, grad) = ([1.0; 4], [1.0; 4]);
-    let mut short = [vec![0.0; 3]];
+    let mut short = [zeros(3)];
     let batch = Batch {
         theta: &mut [&mut theta[..]],
         grad: &[&grad[..]],
         slots: &mut short,
-        carried: &mut vec![0.0],
+        carried: &mut zeros(1),
     };
     let refused = cpu.step(&AdaRem::default(), 0, batch).unwrap_err();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Moments, Root, check_moments, hat_rate};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative, positive};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -29,7 +30,8 @@ use crate::tunable::{Setting, Tunable};
 /// *What `final_lr` means.* It is the rate of the SGD that AdaBound ends as, in absolute terms; it does
 /// not grow with `lr`. Under a schedule of `lr` the bounds stand still, unless `base_lr` says which `lr`
 /// they belong to: then they move in proportion to lr / base_lr. The authors' code always does the
-/// latter, from the lr that the optimizer was built with.
+/// latter, from the lr that the optimizer was built with. An `lr` of 0 leaves theta as it is, wherever the
+/// bounds are.
 ///
 /// *AdaBoundW* is this with `decoupled`. Here the decay is multiplied by lr, in its code it is not: divide
 /// its weight decay by lr for the same steps.
@@ -39,7 +41,7 @@ use crate::tunable::{Setting, Tunable};
 /// such a lane has the lower bound. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaBound {
-    /// Learning rate at the start; positive, no upper bound. Default 1e-3.
+    /// Learning rate at the start; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -110,6 +112,13 @@ impl Rule for AdaBound {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for AdaBound {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         let rate = Bounded::new(self, t, e);
@@ -175,6 +184,13 @@ impl Rule for AmsBound {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.0.lr), self, t, e);
+    }
+}
+
+impl Walk for AmsBound {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let AmsBound(bound) = self;
         let shrink = Shrink::new(bound.lr, bound.weight_decay, bound.decoupled, e);
         let moments = Moments::new(bound.beta1, bound.beta2, e);

@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::Average;
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -25,10 +26,10 @@ use crate::tunable::{Setting, Tunable};
 ///
 /// Two state vectors; 28 bytes a parameter in `f32`; two roots and a division a lane. A zero gradient
 /// moves nothing. g^2 overflows beyond 1.8e19 in `f32`, and such a lane stands still. A NaN stays in its
-/// lane.
+/// lane. A rate of 0 does not touch u, which averages d and not lr d.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adadelta {
-    /// A factor on every step; positive, no upper bound. Default 1.
+    /// A factor on every step; at least 0, no upper bound. Default 1.
     pub lr: f64,
     /// Decay of both averages, in [0, 1). Default 0.9; the paper has 0.95.
     pub rho: f64,
@@ -63,14 +64,21 @@ impl Rule for Adadelta {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("rho", self.rho)?;
         positive("eps", self.eps)?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Adadelta {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let (lr, eps) = (e.uniform(self.lr), e.uniform(self.eps));
         let average = Average::new(self.rho, e);

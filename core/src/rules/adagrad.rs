@@ -2,6 +2,7 @@
 //! exponential.
 
 use super::decay::Shrink;
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::elementary::exp_minus;
 use crate::error::{Invalid, ensure, non_negative, positive};
 use crate::fold::{Fold, Scope};
@@ -29,7 +30,7 @@ use crate::tunable::{Setting, Tunable};
 /// still from then on. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adagrad {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// How fast the rate falls besides, per step; at least 0. Default 0.
     pub lr_decay: f64,
@@ -67,7 +68,7 @@ impl Rule for Adagrad {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         non_negative("lr_decay", self.lr_decay)?;
         non_negative("initial_accumulator_value", self.initial_accumulator_value)?;
         non_negative("eps", self.eps)?;
@@ -76,6 +77,13 @@ impl Rule for Adagrad {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Adagrad {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let lr = e.uniform(self.lr / (1.0 + t as f64 * self.lr_decay));
         let eps = e.uniform(self.eps);
         let shrink = Shrink::l2(self.weight_decay, e);
@@ -122,10 +130,11 @@ impl Tunable for Adagrad {
 ///
 /// Two passes, 16 bytes a parameter in `f32`: the first reads the gradient alone. No state but one
 /// number a tensor. A NaN or infinite gradient makes s so, and with it the tensor, or the group that
-/// shares it: NaN spreads, and with an infinite s all but the infinite lanes stand still from then on.
+/// shares it: NaN spreads, and with an infinite s all but the infinite lanes stand still from then on. At a
+/// rate of 0 s goes on, and the second pass is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdagradNorm {
-    /// Learning rate, in units of theta; positive, no upper bound. Default 1.
+    /// Learning rate, in units of theta; at least 0, no upper bound. Default 1.
     pub lr: f64,
     /// The root of what s starts at, in units of gradient; positive; read when the optimizer is built.
     /// Default 0.1.
@@ -157,7 +166,7 @@ impl Rule for AdagradNorm {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         positive("b0", self.b0)
     }
 
@@ -168,11 +177,13 @@ impl Rule for AdagradNorm {
         let squares = |x: Lane<_, 0>| (x, [x.grad * x.grad]);
         let [square] = e.pass([Fold::SUM.over(self.scope)], squares);
         let s = s + square;
-        let rate = lr / s.sqrt();
-        e.map(|x: Lane<_, 0>| Lane {
-            theta: x.theta - rate * x.grad,
-            ..x
-        });
+        if !rests(self.lr) {
+            let rate = lr / s.sqrt();
+            e.map(|x: Lane<_, 0>| Lane {
+                theta: x.theta - rate * x.grad,
+                ..x
+            });
+        }
         e.carry::<0>(s);
     }
 }
@@ -205,7 +216,7 @@ impl Tunable for AdagradNorm {
 /// stands still from then on. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScAdagrad {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// How fast the damping fades as v grows, at least 0. Default 0.1.
     pub xi1: f64,
@@ -236,13 +247,20 @@ impl Rule for ScAdagrad {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         check_damping(self.xi1, self.xi2)?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for ScAdagrad {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let (xi1, xi2) = (e.uniform(self.xi1), e.uniform(self.xi2));
         let shrink = Shrink::l2(self.weight_decay, e);
@@ -285,7 +303,7 @@ impl Tunable for ScAdagrad {
 /// State, cost and special values as [`ScAdagrad`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScRmsProp {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// How much the average leans to the present, in (0, 1]. Default 0.9.
     pub gamma: f64,
@@ -319,7 +337,7 @@ impl Rule for ScRmsProp {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         let gamma = self.gamma;
         ensure(gamma > 0.0 && gamma <= 1.0, "gamma", "lie in (0, 1]", gamma)?;
         check_damping(self.xi1, self.xi2)?;
@@ -328,6 +346,13 @@ impl Rule for ScRmsProp {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for ScRmsProp {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let t = t as f64 + 1.0;
         let (lr, time) = (e.uniform(self.lr), e.uniform(t));
         let (keep, share) = (e.uniform(1.0 - self.gamma / t), e.uniform(self.gamma / t));

@@ -2,6 +2,7 @@
 
 use super::decay::{Decay, Shrink, check_scheduled};
 use super::moments::{Corrected, Moments, check_moments};
+use super::rest::{Resting, Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -28,7 +29,7 @@ use crate::tunable::{Setting, Tunable};
 /// stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -103,7 +104,7 @@ impl Tunable for Adam {
 /// as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -192,7 +193,7 @@ impl Tunable for AdamW {
 /// Three state vectors; 36 bytes a parameter in `f32`. A NaN in v loses the maximum. Else as [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AmsGrad {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -246,6 +247,13 @@ impl Rule for AmsGrad {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for AmsGrad {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         let hyper = [self.lr, self.beta1, self.beta2, self.eps];
@@ -278,11 +286,26 @@ impl Tunable for AmsGrad {
 
 const NAMES: [&str; 3] = ["m", "v", "v_max"];
 
+/// Step `t` of Adam and of AdamW, which differ in `shrink`.
 #[inline(always)]
 fn step<E: Engine>(shrink: &Shrink<E::Real>, hyper: [f64; 4], eps_hat: bool, t: u64, e: &mut E) {
-    let [_, beta1, beta2, _] = hyper;
+    let [lr, beta1, beta2, _] = hyper;
     let moments = Moments::new(beta1, beta2, e);
     let correct = Corrected::new(hyper, eps_hat, t, e);
+    if rests(lr) {
+        pass(shrink, &moments, &correct, &mut Resting(e));
+    } else {
+        pass(shrink, &moments, &correct, e);
+    }
+}
+
+#[inline(always)]
+fn pass<E: Engine>(
+    shrink: &Shrink<E::Real>,
+    moments: &Moments<E::Real>,
+    correct: &Corrected<E::Real>,
+    e: &mut E,
+) {
     e.map(|x| {
         let [m, v] = x.slot;
         let (theta, g) = shrink.apply(x.theta, x.grad);

@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Average, check_moments, reached};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -27,7 +28,7 @@ use crate::tunable::{Setting, Tunable};
 /// the maximum, but m keeps it in its lane; an infinite gradient makes its lane NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adamax {
-    /// Learning rate; positive, no upper bound. Default 2e-3.
+    /// Learning rate; at least 0, no upper bound. Default 2e-3.
     pub lr: f64,
     /// Decay of the average m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -67,6 +68,13 @@ impl Rule for Adamax {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Adamax {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let rate = e.uniform(self.lr / reached(self.beta1, t));
         let average = Average::new(self.beta1, e);
         let (beta2, eps) = (e.uniform(self.beta2), e.uniform(self.eps));

@@ -3,7 +3,8 @@
 use super::decay::Decay;
 use super::moments::Average;
 use super::resilience::{Resilience, Stride, check_eps, inverse};
-use crate::error::{Invalid, fraction, non_negative, positive};
+use super::rest::{Resting, rests};
+use crate::error::{Invalid, fraction, non_negative};
 use crate::fold::{Fold, Scope};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -40,7 +41,7 @@ use crate::tunable::{Setting, Tunable};
 /// paper multiplies lambda by 0.999 once per epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaRem {
-    /// Learning rate, in units of theta per unit of gradient; positive, no upper bound. Default 0.1; the
+    /// Learning rate, in units of theta per unit of gradient; at least 0, no upper bound. Default 0.1; the
     /// paper trains ImageNet with 0.4 at batch 1024 and a cosine schedule.
     pub lr: f64,
     /// Decay of the past average m, in [0, 1). Default 0.9; the paper does not state it.
@@ -86,7 +87,7 @@ impl Rule for AdaRem {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("beta", self.beta)?;
         fraction("lambda", self.lambda)?;
         check_eps(self.eps)?;
@@ -123,7 +124,9 @@ impl AdaRem {
             lr: e.uniform(self.lr),
             decay: Decay::new(self.lr * self.weight_decay, e),
         };
-        let largest = if stride.is_plain() {
+        let largest = if rests(self.lr) {
+            self.pass::<false, _, S>(&stride, &mut Resting(e), past, state)
+        } else if stride.is_plain() {
             self.pass::<true, _, S>(&stride, e, past, state)
         } else {
             self.pass::<false, _, S>(&stride, e, past, state)

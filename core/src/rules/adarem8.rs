@@ -4,6 +4,7 @@ use super::AdaRem;
 use super::decay::Decay;
 use super::moments::Average;
 use super::resilience::{Resilience, inverse};
+use super::rest::rests;
 use crate::error::{ErrorKind, Invalid, Mismatch, ensure};
 use crate::fold::{FoldOp, Scope};
 use crate::host::Host;
@@ -116,6 +117,7 @@ impl<'m> AdaRem8<'m> {
         let resilience = Resilience::new(self.rule.lambda, 0.0, 1.0 / FULL, &mut host);
         let decay = Decay::new(self.rule.lr * self.rule.weight_decay, &mut host);
         let lr = host.uniform(self.rule.lr);
+        let rests = rests(self.rule.lr);
         let unit = self.unit;
 
         let mut largest = 0.0;
@@ -126,7 +128,9 @@ impl<'m> AdaRem8<'m> {
         let scale = FULL * inverse(largest);
         for ((q, theta), &g) in self.q.iter_mut().zip(theta).zip(grad) {
             let old = f32::from(*q);
-            *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
+            if !rests {
+                *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
+            }
             let m = average.next(old * unit, g) * scale;
             // A NaN becomes 0, and 127 plus a rounding error 127.
             *q = (m + if m < 0.0 { -0.5 } else { 0.5 }) as i8;
@@ -239,6 +243,29 @@ mod tests {
             .unwrap();
         assert_eq!((optimizer.state(), optimizer.unit()), (&[0; 3][..], 0.0));
         assert!(theta[2].is_finite());
+    }
+
+    #[test]
+    fn a_rate_of_0_moves_the_state_alone() {
+        let (mut resting, mut moving) = ([0; N], [0; N]);
+        let mut optimizers = [(0.0, &mut resting), (0.1, &mut moving)].map(|(lr, q)| {
+            let rule = AdaRem {
+                lr,
+                ..AdaRem::default()
+            };
+            AdaRem8::new(rule, q).unwrap()
+        });
+        let (mut theta, mut state) = ([-0.0f32; N], 5);
+        for t in 0..20 {
+            let mut grad = gradient(t, &mut state);
+            // A step of twice that would overflow.
+            grad[0] = f32::MAX;
+            optimizers[0].step(&mut theta, &grad).unwrap();
+            optimizers[1].step(&mut [0.0; N], &grad).unwrap();
+            assert!(theta.iter().all(|x| x.to_bits() == (-0.0f32).to_bits()));
+            let [resting, moving] = optimizers.each_ref().map(|o| (o.state(), o.unit()));
+            assert_eq!(resting, moving);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::decay::Decay;
 use super::moments::Average;
 use super::resilience::{Resilience, Stride, check_eps, inverse};
+use super::rest::rests;
 use crate::error::{Invalid, fraction, non_negative, positive};
 use crate::fold::{Fold, Scope};
 use crate::projection::onto_sphere;
@@ -40,9 +41,10 @@ use crate::tunable::{Setting, Tunable};
 /// *NaN, infinity, zero.* A NaN in the gradient reaches the whole tensor through the norm. Where the norm of
 /// `half` is 0 or infinite there is nothing to scale by, and theta and alpha stay as `half` left them. A tensor
 /// of zeros therefore steps as plain AdaRem until it has a norm, which without a given radius becomes its radius.
+/// A rate of 0 leaves theta and alpha as they are, once step 0 has led onto a given radius.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaRemS {
-    /// Learning rate *of plain training*; positive, no upper bound. Default 0.1.
+    /// Learning rate *of plain training*; at least 0, no upper bound. Default 0.1.
     pub lr: f64,
     /// Decay of the past average m, in [0, 1). Default 0.9.
     pub beta: f64,
@@ -116,6 +118,16 @@ impl AdaRemS {
         (radius, one / scale)
     }
 
+    /// The largest |m| and the square of the norm after the half step of a rate of 0, which is none.
+    #[inline(always)]
+    fn rest<E: Engine>(&self, stride: &Stride<E::Real>, e: &mut E) -> [E::Real; 2] {
+        e.pass(self.folds(), |x| {
+            let [m] = x.slot;
+            let m = stride.average.next(m, x.grad);
+            (Lane { slot: [m], ..x }, [m, x.theta * x.theta])
+        })
+    }
+
     /// The half step, for a stride that is plain or for any: the largest |m|, and the square of the norm.
     #[inline(always)]
     fn pass<const PLAIN: bool, E: Engine>(
@@ -123,8 +135,7 @@ impl AdaRemS {
         stride: &Stride<E::Real>,
         e: &mut E,
     ) -> [E::Real; 2] {
-        let folds = [Fold::MAX_ABS.over(self.scope), Fold::SUM.over(self.sphere)];
-        e.pass(folds, |x| {
+        e.pass(self.folds(), |x| {
             let [m] = x.slot;
             let (theta, m, _) = stride.of::<PLAIN>(x.theta, m, x.grad);
             (
@@ -136,6 +147,12 @@ impl AdaRemS {
                 [m, theta * theta],
             )
         })
+    }
+
+    /// What every half step folds.
+    #[inline(always)]
+    fn folds(&self) -> [Fold; 2] {
+        [Fold::MAX_ABS.over(self.scope), Fold::SUM.over(self.sphere)]
     }
 }
 
@@ -160,7 +177,7 @@ impl Rule for AdaRemS {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("beta", self.beta)?;
         fraction("lambda", self.lambda)?;
         check_eps(self.eps)?;
@@ -182,7 +199,9 @@ impl Rule for AdaRemS {
             lr: if self.slr { lr / (alpha * alpha) } else { lr },
             decay: Decay::new(self.lr * self.weight_decay, e),
         };
-        let [largest, square] = if stride.is_plain() {
+        let [largest, square] = if rests(self.lr) {
+            self.rest(&stride, e)
+        } else if stride.is_plain() {
             self.pass::<true, E>(&stride, e)
         } else {
             self.pass::<false, E>(&stride, e)
@@ -190,14 +209,19 @@ impl Rule for AdaRemS {
         let norm = square.sqrt();
         // 0 where step 0 found zeros, or was skipped by a wrapper: then this is the first norm there is.
         let radius = E::Real::select(E::Real::lit(0.0).lt(radius), radius, norm);
-        let scale = onto_sphere(radius, norm);
-        e.map(|x: Lane<_, 0>| Lane {
-            theta: x.theta * scale,
-            ..x
-        });
+        let alpha = if rests(self.lr) {
+            alpha
+        } else {
+            let scale = onto_sphere(radius, norm);
+            e.map(|x: Lane<_, 0>| Lane {
+                theta: x.theta * scale,
+                ..x
+            });
+            if self.slr { alpha / scale } else { alpha }
+        };
 
         e.carry::<INVERSE_MAX>(inverse(largest));
-        e.carry::<ALPHA>(if self.slr { alpha / scale } else { alpha });
+        e.carry::<ALPHA>(alpha);
         e.carry::<RADIUS>(radius);
     }
 }

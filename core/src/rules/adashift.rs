@@ -1,6 +1,7 @@
 //! AdaShift: the second moment of old gradients only, so that it does not depend on the one it divides.
 
 use super::moments::{Average, Root, check_moments, reached};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::Invalid;
 use crate::fold::{Fold, Scope};
 use crate::real::Real;
@@ -30,10 +31,11 @@ use crate::tunable::{Setting, Tunable};
 ///
 /// A NaN gradient makes its lane NaN, loses the maximum, and so touches no other. An infinite gradient
 /// makes its lane infinite at once and, `N` steps later, v; the tensor, or the group that shares v, then
-/// stands still. With eps = 0 a tensor whose gradient was all 0 gives 0 / 0.
+/// stands still. With eps = 0 a tensor whose gradient was all 0 gives 0 / 0. At a rate of 0 the ring and v
+/// go on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaShift<const N: usize = 10> {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Weight of a gradient in m against the one after it, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -84,14 +86,17 @@ impl<const N: usize> Rule for AdaShift<N> {
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         let window = Window::<_, N>::new(0, self.beta1, t, e);
-        let moved = window.full_for.map(|shifted| {
+        let moved = window.full_for.and_then(|shifted| {
             let v = e.carried::<V>();
             let largest = e.carried::<LEAVING>();
             let v = Average::new(self.beta2, e).next(v, largest * largest);
             e.carry::<V>(v);
+            if rests(self.lr) {
+                return None;
+            }
             let correction = e.uniform(1.0 / reached(self.beta2, shifted));
             let eps = e.uniform(self.eps);
-            e.uniform(self.lr) / ((v * correction).sqrt() + eps)
+            Some(e.uniform(self.lr) / ((v * correction).sqrt() + eps))
         });
         let folds = [Fold::MAX_ABS.over(self.scope)];
         // Decided here, not in every lane.
@@ -140,7 +145,7 @@ impl<const N: usize> Tunable for AdaShift<N> {
 /// A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaShiftEach<const S: usize = 11> {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Weight of a gradient in m against the one after it, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -182,6 +187,13 @@ impl<const S: usize> Rule for AdaShiftEach<S> {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl<const S: usize> Walk for AdaShiftEach<S> {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let window = Window::<_, S>::new(1, self.beta1, t, e);
         let moved = window.full_for.map(|shifted| {
             let root = Root::corrected(self.beta2, self.eps, shifted, e);

@@ -1,6 +1,7 @@
 //! LAMB: Adam whose step is as long as the tensor, times lr.
 
 use super::moments::{Moments, Root, check_moments, reached};
+use super::rest::rests;
 use crate::error::{Invalid, non_negative};
 use crate::fold::Fold;
 use crate::real::Real;
@@ -27,10 +28,10 @@ use crate::tunable::{Setting, Tunable};
 /// Two passes, two state vectors; 40 bytes a parameter in `f32`: the second pass computes r again rather
 /// than keeping it, with a root and a division a lane. A NaN stays in its lane, and makes the others
 /// step by lr r. An infinite r, or g^2 beyond 1.8e19 in `f32`, makes the other lanes of the tensor stand
-/// still.
+/// still. At a rate of 0 all of them do, whatever the norms are, and the second pass is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lamb {
-    /// Learning rate: the length of a step against the norm of theta; positive, no upper bound. Default
+    /// Learning rate: the length of a step against the norm of theta; at least 0, no upper bound. Default
     /// 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
@@ -84,6 +85,9 @@ impl Rule for Lamb {
             let lane = Lane { slot: [m, v], ..x };
             (lane, [x.theta * x.theta, r * r])
         });
+        if rests(self.lr) {
+            return;
+        }
 
         let (zero, lr) = (E::Real::lit(0.0), e.uniform(self.lr));
         let rate = lr * theta_square.sqrt() / square.sqrt();

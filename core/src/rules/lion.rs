@@ -2,8 +2,9 @@
 
 use super::decay::Decay;
 use super::moments::Average;
+use super::rest::{Walk, rest_or_walk, rests};
 use super::signed::signed;
-use crate::error::{Invalid, fraction, non_negative, positive};
+use crate::error::{Invalid, fraction, non_negative};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
@@ -27,7 +28,7 @@ use crate::tunable::{Setting, Tunable};
 /// other, which m then keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lion {
-    /// Learning rate, the length of every step in units of theta; positive, no upper bound. Default 1e-4.
+    /// Learning rate, the length of every step in units of theta; at least 0, no upper bound. Default 1e-4.
     pub lr: f64,
     /// Weight of m in the step's direction, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -58,14 +59,21 @@ impl Rule for Lion {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("beta1", self.beta1)?;
         fraction("beta2", self.beta2)?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Lion {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let (ahead, average) = (Average::new(self.beta1, e), Average::new(self.beta2, e));
         let decay = Decay::new(self.lr * self.weight_decay, e);

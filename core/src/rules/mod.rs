@@ -1,4 +1,8 @@
 //! One file per optimizer: the algorithm box first, then the rule.
+//!
+//! *A rate of 0.* Every rule but [`Rprop`] takes it, so a schedule may begin and end at 0. Theta then keeps its
+//! bits, whatever the gradient is, and the state goes on as with any other rate; where a rule has more to say of
+//! it, it does.
 
 mod adabound;
 mod adadelta;
@@ -20,6 +24,7 @@ mod nosadam;
 mod padam;
 mod radam;
 mod resilience;
+mod rest;
 mod rmsprop;
 mod rprop;
 mod sgd;

@@ -1,6 +1,6 @@
 //! Running averages of the gradient and of its square, and what is divided by the root of the latter.
 
-use crate::error::{Invalid, fraction, non_negative, positive};
+use crate::error::{Invalid, fraction, non_negative};
 use crate::real::Real;
 use crate::rule::Engine;
 
@@ -129,7 +129,7 @@ pub(super) fn hat_rate(lr: f64, beta1: f64, beta2: f64, t: u64) -> f64 {
 
 /// The ranges of what every rule with two moments has.
 pub(super) fn check_moments([lr, beta1, beta2, eps]: [f64; 4]) -> Result<(), Invalid> {
-    positive("lr", lr)?;
+    non_negative("lr", lr)?;
     fraction("beta1", beta1)?;
     fraction("beta2", beta2)?;
     non_negative("eps", eps)

@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Moments, Root, check_moments, reached};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -29,7 +30,7 @@ use crate::tunable::{Setting, Tunable};
 /// [`Adam`](crate::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nadam {
-    /// Learning rate; positive, no upper bound. Default 2e-3.
+    /// Learning rate; at least 0, no upper bound. Default 2e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -127,6 +128,13 @@ impl Rule for Nadam {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Nadam {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         let (share_g, share_m) = self.shares(t);

@@ -1,6 +1,6 @@
 //! Nesterov's accelerated gradient, with the weights and the point of the gradient both kept.
 
-use crate::error::{Invalid, fraction, positive};
+use crate::error::{Invalid, fraction, non_negative};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
@@ -37,10 +37,11 @@ use crate::tunable::{Setting, Tunable};
 /// are state, vector [`Nag::WEIGHTS`], and what to evaluate and to keep. In the two other forms only
 /// `theta` is at hand, which differs from `w` by a fading `momentum m`.
 ///
-/// Two state vectors; 24 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
+/// Two state vectors; 24 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane. At a
+/// rate of 0 theta and `w` coast along m, which fades: its gradients keep the rates of their own steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nag {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of m, and how far ahead the gradient is taken; in [0, 1). Default 0.9.
     pub momentum: f64,
@@ -70,7 +71,7 @@ impl Rule for Nag {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("momentum", self.momentum)
     }
 

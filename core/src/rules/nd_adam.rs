@@ -1,6 +1,7 @@
 //! ND-Adam: Adam for directions.
 
 use super::moments::{Average, check_moments, reached};
+use super::rest::rests;
 use crate::error::Invalid;
 use crate::fold::Fold;
 use crate::projection::onto_sphere;
@@ -29,10 +30,11 @@ use crate::tunable::{Setting, Tunable};
 /// Four passes, 44 bytes a parameter in `f32`, and two more in step 0; no division a lane. A NaN, an
 /// infinite gradient, or one whose square overflows, reaches the whole tensor through the norm. A tensor
 /// of zeros has no direction: it stays unscaled until it has one. With eps = 0 a gradient that was
-/// always 0, or along theta, gives 0 / 0 for the tensor.
+/// always 0, or along theta, gives 0 / 0 for the tensor. At a rate of 0 step 0 still leads onto the sphere,
+/// where the gradient is taken for one; the others leave theta as it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NdAdam {
-    /// Learning rate, about the angle of a step in radians; positive, no upper bound. Default 1e-3.
+    /// Learning rate, about the angle of a step in radians; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -103,6 +105,9 @@ impl Rule for NdAdam {
         let v = e.carried::<0>();
         let v = Average::new(self.beta2, e).next(v, square);
         e.carry::<0>(v);
+        if rests(self.lr) {
+            return;
+        }
         let corrected = v * e.uniform(1.0 / reached(self.beta2, t));
         let rate = e.uniform(self.lr / reached(self.beta1, t));
         let rate = rate / (corrected.sqrt() + e.uniform(self.eps));

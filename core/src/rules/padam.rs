@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Moments, Root, check_moments, hat_rate};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::elementary::Power;
 use crate::error::{Invalid, ensure, non_negative};
 use crate::real::Real;
@@ -36,7 +37,7 @@ use crate::tunable::{Setting, Tunable};
 /// and such a lane stands still from then on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Padam {
-    /// Learning rate; positive, no upper bound: recurrent networks take up to 10. Default 0.1.
+    /// Learning rate; at least 0, no upper bound: recurrent networks take up to 10. Default 0.1.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -85,6 +86,13 @@ impl Rule for Padam {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Padam {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         let rate = e.uniform(hat_rate(self.lr, self.beta1, self.beta2, t));

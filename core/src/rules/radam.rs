@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Moments, Root, check_moments, hat_rate, reached};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -31,7 +32,7 @@ use crate::tunable::{Setting, Tunable};
 /// Special values as [`Adam`](crate::Adam).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RAdam {
-    /// Learning rate; positive, no upper bound. Default 1e-3.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -101,6 +102,13 @@ impl Rule for RAdam {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for RAdam {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let moments = Moments::new(self.beta1, self.beta2, e);
         // Decided here, not in every lane.

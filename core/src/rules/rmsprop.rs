@@ -2,7 +2,8 @@
 
 use super::decay::Shrink;
 use super::moments::Average;
-use crate::error::{Invalid, fraction, non_negative, positive};
+use super::rest::{Walk, rest_or_walk, rests};
+use crate::error::{Invalid, fraction, non_negative};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
@@ -27,7 +28,7 @@ use crate::tunable::{Setting, Tunable};
 /// still. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
-    /// Learning rate; positive, no upper bound. Default 1e-2, as in PyTorch; AdaRem's authors use 1e-4.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2, as in PyTorch; AdaRem's authors use 1e-4.
     pub lr: f64,
     /// Decay of the average square v, in [0, 1). Default 0.99, as in PyTorch; the lecture has 0.9.
     pub alpha: f64,
@@ -62,14 +63,21 @@ impl Rule for RmsProp {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("alpha", self.alpha)?;
         non_negative("eps", self.eps)?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for RmsProp {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let average = Average::new(self.alpha, e);
         let denominator = Denominator::new(self.eps, self.eps_inside, e);
@@ -111,7 +119,7 @@ impl Tunable for RmsProp {
 /// Source: as [`RmsProp`]. Two state vectors; 28 bytes a parameter in `f32`. Special values as [`RmsProp`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsPropM {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// Decay of the average square v, in [0, 1). Default 0.99.
     pub alpha: f64,
@@ -149,7 +157,7 @@ impl Rule for RmsPropM {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("alpha", self.alpha)?;
         fraction("momentum", self.momentum)?;
         non_negative("eps", self.eps)?;
@@ -157,7 +165,14 @@ impl Rule for RmsPropM {
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for RmsPropM {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let (lr, momentum) = (e.uniform(self.lr), e.uniform(self.momentum));
         let average = Average::new(self.alpha, e);
         let denominator = Denominator::new(self.eps, self.eps_inside, e);
@@ -208,7 +223,7 @@ impl Tunable for RmsPropM {
 /// untouched. Special values as [`RmsProp`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsPropCentered {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// Decay of the averages v and a, in [0, 1). Default 0.99.
     pub alpha: f64,
@@ -246,7 +261,7 @@ impl Rule for RmsPropCentered {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("alpha", self.alpha)?;
         fraction("momentum", self.momentum)?;
         non_negative("eps", self.eps)?;
@@ -254,7 +269,14 @@ impl Rule for RmsPropCentered {
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for RmsPropCentered {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let momentum = (self.momentum != 0.0).then(|| e.uniform(self.momentum));
         let average = Average::new(self.alpha, e);

@@ -28,8 +28,9 @@ use crate::tunable::{Setting, Tunable};
 /// and leaves d. A NaN makes its own lane NaN; an infinite gradient is a sign like any other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rprop {
-    /// The length of the first steps, in units of theta; positive; read when the optimizer is built, so
-    /// a schedule does not reach it. Default 1e-2.
+    /// The length of the first steps, in units of theta; positive, as no step is shorter than `step_min`
+    /// and 0 would hold nothing still; read when the optimizer is built, so a schedule does not reach it.
+    /// Default 1e-2.
     pub lr: f64,
     /// The factor after a change of sign, in (0, 1). Default 0.5.
     pub eta_minus: f64,
@@ -69,7 +70,9 @@ impl Rule for Rprop {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        let length = self.lr > 0.0 && self.lr.is_finite();
+        let must = "be positive and finite, the length of the first steps";
+        ensure(length, "lr", must, self.lr)?;
         let (minus, plus) = (self.eta_minus, self.eta_plus);
         ensure(
             minus > 0.0 && minus < 1.0,

@@ -2,7 +2,8 @@
 
 use super::decay::{Decay, Shrink, check_scheduled};
 use super::given;
-use crate::error::{Invalid, ensure, fraction, non_negative, positive};
+use super::rest::{Walk, rest_or_walk, rests};
+use crate::error::{Invalid, ensure, fraction, non_negative};
 use crate::rule::{Engine, Lane, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
@@ -19,7 +20,7 @@ use crate::tunable::{Setting, Tunable};
 /// No state; 12 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Learning rate; positive, no upper bound. Default 1e-3, as in PyTorch.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3, as in PyTorch.
     pub lr: f64,
     /// Weight decay, at least 0. Default 0.
     pub weight_decay: f64,
@@ -43,12 +44,19 @@ impl Rule for Sgd {
     const CARRIED: usize = 0;
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         non_negative("weight_decay", self.weight_decay)
     }
 
     #[inline(always)]
-    fn step<E: Engine>(&self, _: u64, e: &mut E) {
+    fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Sgd {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, _: u64, e: &mut E) {
         let lr = e.uniform(self.lr);
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         e.map(|x: Lane<_, 0>| {
@@ -93,10 +101,10 @@ impl Tunable for Sgd {
 /// [`Nag`](crate::Nag). burn's default dampening is 0.1; optax never dampens.
 ///
 /// One state vector; 20 bytes a parameter in `f32`. A NaN or infinite gradient stays in its own lane,
-/// and in its `b`. A zero gradient lets theta coast along `b`.
+/// and in its `b`. A zero gradient lets theta coast along `b`, and with `lr_inside` so does a rate of 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdM {
-    /// Learning rate; positive, no upper bound. Default 1e-3, as in PyTorch.
+    /// Learning rate; at least 0, no upper bound. Default 1e-3, as in PyTorch.
     pub lr: f64,
     /// Decay of the buffer b, in [0, 1). Default 0.9.
     pub momentum: f64,
@@ -158,7 +166,7 @@ impl Rule for SgdM {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("momentum", self.momentum)?;
         fraction("dampening", self.dampening)?;
         let plain = self.dampening == 0.0;
@@ -179,6 +187,13 @@ impl Rule for SgdM {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr) && !self.lr_inside, self, t, e);
+    }
+}
+
+impl Walk for SgdM {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let lr = (!self.lr_inside).then(|| e.uniform(self.lr));
         let momentum = e.uniform(self.momentum);
         let share = self.share(t).map(|share| e.uniform(share));
@@ -230,7 +245,7 @@ impl Tunable for SgdM {
 /// One state vector; 20 bytes a parameter in `f32`. Special values as [`SgdM`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdW {
-    /// Learning rate; positive, no upper bound. Default 0.1, the authors'.
+    /// Learning rate; at least 0, no upper bound. Default 0.1, the authors'.
     pub lr: f64,
     /// Decay of m, in [0, 1). Default 0.9.
     pub momentum: f64,
@@ -262,7 +277,7 @@ impl Rule for SgdW {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("momentum", self.momentum)?;
         check_scheduled(self.weight_decay, self.base_lr)
     }

@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Average, Corrected, check_moments, reached};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::fold::{Fold, Scope};
 use crate::real::Real;
@@ -39,10 +40,11 @@ use crate::tunable::{Setting, Tunable};
 ///
 /// One pass, two state vectors; 28 bytes a parameter in `f32`; a root and a division a lane, after the
 /// switch too. A NaN or infinite gradient stays in its lane, but no switch comes about in that step, and
-/// with a NaN in the parameters of the tensor, or of the group that switches together, none ever does.
+/// with a NaN in the parameters of the tensor, or of the group that switches together, none ever does. A
+/// rate of 0 has no steps to estimate from: l stays, and no switch comes about.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Swats {
-    /// Adam's learning rate; positive, no upper bound. Default 1e-3.
+    /// Adam's learning rate; at least 0, no upper bound. Default 1e-3.
     pub lr: f64,
     /// Decay of the first moment, and SGD's momentum, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -106,6 +108,13 @@ impl Rule for Swats {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Swats {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let (zero, one) = (E::Real::lit(0.0), E::Real::lit(1.0));
         let select = E::Real::select;
         let (estimate, rate) = (e.carried::<ESTIMATE>(), e.carried::<{ Swats::RATE }>());

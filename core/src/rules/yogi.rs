@@ -2,6 +2,7 @@
 
 use super::decay::Shrink;
 use super::moments::{Average, Corrected, check_moments};
+use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::{Invalid, non_negative};
 use crate::real::Real;
 use crate::rule::{Engine, Lane, Rule, Slot};
@@ -27,7 +28,7 @@ use crate::tunable::{Setting, Tunable};
 /// lane. g^2 overflows beyond 1.8e19 in `f32`, and makes v infinite; such a lane stands still.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Yogi {
-    /// Learning rate; positive, no upper bound. Default 1e-2.
+    /// Learning rate; at least 0, no upper bound. Default 1e-2.
     pub lr: f64,
     /// Decay of the first moment m, in [0, 1). Default 0.9.
     pub beta1: f64,
@@ -77,6 +78,13 @@ impl Rule for Yogi {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
+        rest_or_walk(rests(self.lr), self, t, e);
+    }
+}
+
+impl Walk for Yogi {
+    #[inline(always)]
+    fn walk<E: Engine>(&self, t: u64, e: &mut E) {
         let shrink = Shrink::new(self.lr, self.weight_decay, self.decoupled, e);
         let average = Average::new(self.beta1, e);
         let share = e.uniform(1.0 - self.beta2);

@@ -6,7 +6,7 @@
 //!
 //! `cargo run --release --bin new_rule`
 
-use adarem::error::{Invalid, fraction, positive};
+use adarem::error::{Invalid, fraction, non_negative};
 use adarem::trace::trace;
 use adarem::{Engine, Host, Lane, Optimizer, Real, Rule, Slot};
 use adarem_cpu::Cpu;
@@ -37,7 +37,7 @@ impl Rule for Signum {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        positive("lr", self.lr)?;
+        non_negative("lr", self.lr)?;
         fraction("beta", self.beta)
     }
 

@@ -174,7 +174,7 @@ mod tests {
         };
         assert_eq!(
             refused(rate),
-            "cannot start adarem_s: lr must be positive and finite, got -1"
+            "cannot start adarem_s: lr must be at least 0 and finite, got -1"
         );
         let lambda = Settings {
             lambda: 1.0,

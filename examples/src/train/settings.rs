@@ -292,7 +292,7 @@ mod tests {
         };
         for schedule in RateSchedule::value_variants() {
             assert_eq!(at(*schedule, 0), 0.5);
-            assert!(at(*schedule, 99) > 0.0, "a rule refuses a rate of 0");
+            assert!(at(*schedule, 99) > 0.0, "the last step moves as well");
         }
         assert_eq!(at(RateSchedule::Constant, 99), 0.5);
         assert!((at(RateSchedule::Cosine, 50) - 0.25).abs() < 1e-15);
