@@ -452,6 +452,8 @@ mod tests {
         let (mut lent, mut packing) = (Lent::new(&mut memory), Packing(Lent::new(&mut other)));
         let mut plain = Optimizer::new(Halved, &mut lent, &[300, 5]).unwrap();
         let mut packed = Optimizer::new(Halved, &mut packing, &[300, 5]).unwrap();
+        let traced = crate::trace::trace(&Halved, 0).unwrap();
+        assert_eq!(traced.plan.half(), Some(Half::Bf16));
         let elements = 320 + 64;
         assert_eq!(plain.state_bytes(), (2 * elements + 2) * 4);
         assert_eq!(packed.state_bytes(), (elements + 2) * 4);

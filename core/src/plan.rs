@@ -806,6 +806,7 @@ after pass 3
         let plan = relay();
         assert_eq!((plan.name(), plan.ops().len()), ("relay", 33));
         assert_eq!((plan.slots(), plan.carried(), plan.uniforms()), (2, 2, 2));
+        assert_eq!(plan.half(), None);
         assert_eq!(plan.op(3), Op::Folded(0, 0));
         assert_eq!(plan.op(33), Op::Lit(Literal::new(0.0)));
         let [first, second, .., last] = plan.passes() else {

@@ -67,6 +67,7 @@ const JUDGES: [Judge; 4] = [
         ],
         packages: &["adarem-vulkan"],
         tests: &[
+            "--lib",
             "--test=mutations",
             "--test=ops",
             "--test=cutting",

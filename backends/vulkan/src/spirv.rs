@@ -1027,3 +1027,66 @@ struct Tree {
     lanes: [(u32, u32); OWNED],
     invocation: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use adarem::{AdaRem, AdaRemS, Plan, Rule, Scope, trace::trace};
+
+    use super::Places;
+
+    fn plan<R: Rule>(rule: &R) -> Plan {
+        trace(rule, 1).expect("it fits a plan").plan
+    }
+
+    /// Uniforms, the zero behind them, the group's folds, then the records: one after the other, and no more.
+    #[track_caller]
+    fn lie_side_by_side(plan: &Plan, folds_over_group: usize, record: usize) {
+        let places = Places::of(plan);
+        assert_eq!(places.zero(), plan.uniforms() as u32);
+        let folds = plan.passes().iter().zip(0u8..).flat_map(|(pass, p)| {
+            let folds = pass.folds().iter().zip(0u8..);
+            folds.map(move |((fold, _), k)| (p, k, fold.scope))
+        });
+        let mut next = places.zero() + 1;
+        for (pass, k, scope) in folds {
+            let wanted = (scope == Scope::Group).then_some(next);
+            assert_eq!(places.group(pass, k), wanted);
+            next += u32::from(wanted.is_some());
+        }
+        assert_eq!(places.records(), next as usize);
+        assert_eq!(places.records(), plan.uniforms() + 1 + folds_over_group);
+        for (tensors, all) in [(0, 0), (1, record), (7, 7 * record)] {
+            assert_eq!(places.scalars(tensors), places.records() + all);
+        }
+        for (k, &what) in (0u32..).zip(&places.record) {
+            assert_eq!(places.record(what), Some(k));
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_step_lie_side_by_side() {
+        let tensor = AdaRemS::default();
+        let plan_of_tensors = plan(&tensor);
+        let handed = plan_of_tensors.newly_handed(0).len();
+        lie_side_by_side(&plan_of_tensors, 0, handed);
+        assert_eq!(Places::of(&plan_of_tensors).partials(), 2);
+
+        // With the group's folds each tensor keeps its own results of the pass beside.
+        let sphere = AdaRemS {
+            sphere: Scope::Group,
+            ..tensor
+        };
+        let plan_of_sphere = plan(&sphere);
+        let handed = plan_of_sphere.newly_handed(0).len();
+        lie_side_by_side(&plan_of_sphere, 1, 2 + handed);
+        let group = AdaRemS {
+            scope: Scope::Group,
+            ..sphere
+        };
+        let plan_of_group = plan(&group);
+        let handed = plan_of_group.newly_handed(0).len();
+        lie_side_by_side(&plan_of_group, 2, 2 + handed);
+        lie_side_by_side(&plan(&AdaRem::default()), 0, 0);
+        assert_eq!(Places::of(&plan(&AdaRem::default())).partials(), 1);
+    }
+}
