@@ -67,7 +67,8 @@ impl Half {
 ///
 /// let kept = Bf16::store(0.1f32);
 /// assert_eq!(size_of_val(&kept), 2);
-/// assert!((kept.load() - 0.1f32).abs() < 0.1 / 256.0);
+/// let x: f32 = kept.load();
+/// assert!((x - 0.1).abs() < 0.1 / 256.0);
 /// ```
 pub trait Stored<T>: Copy + Default + Debug + Send + Sync + 'static {
     /// Whether it holds less than `T`.
@@ -139,7 +140,7 @@ fn narrowed<T: Element>(x: T) -> f32 {
 /// use adarem::Bf16;
 ///
 /// assert_eq!(Bf16::from_f32(3.0).to_bits(), 0x4040);
-/// assert_eq!(Bf16::from_f32(1e38).to_f32(), 9.9692e37);
+/// assert_eq!(Bf16::from_f32(1e38).to_f32(), 9.96921e37);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
