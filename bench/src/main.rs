@@ -340,7 +340,7 @@ fn adarem_at<T: Element>(len: usize, threads: usize, rounds: usize) -> Vec<race:
 }
 
 fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
-    let shared = RefCell::new(Tensors::<f32>::new(&[len]));
+    let shared = &RefCell::new(Tensors::<f32>::new(&[len]));
     let kind = AdaRem {
         lr: LR,
         ..AdaRem::default()
@@ -348,20 +348,20 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
     let mut q = vec![0; len];
     let mut bytes = AdaRem8::new(kind, &mut q).expect("the rule's defaults are valid");
     let contenders = vec![
-        rule("AdaRem, m in f32", kind, Cpu::new(), 20, &shared),
+        rule("AdaRem, m in f32", kind, Cpu::new(), 20, shared),
         rule(
             "AdaRem, m in bf16",
             HalfState::bf16(kind),
             Cpu::new(),
             16,
-            &shared,
+            shared,
         ),
         rule(
             "AdaRem, m in f16",
             HalfState::f16(kind),
             Cpu::new(),
             16,
-            &shared,
+            shared,
         ),
         Contender::new("AdaRem, m in a byte", 18 * len, move || {
             let Tensors { theta, grad } = &mut *shared.borrow_mut();
