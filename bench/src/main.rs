@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRem8, AdaRemS, Adam, Element, SgdM, Tunable};
+use adarem::{AdaRem, AdaRem8, AdaRemS, Adam, Backend, Batch, Element, SgdM, Tunable};
 use adarem_adapters::HalfState;
 use adarem_cpu::{Cpu, Simd};
 use clap::Parser;
@@ -290,21 +290,6 @@ fn bound<'a>(state: usize, shared: Shared<'a, f32>) -> Contender<'a> {
     streaming("stream", 1, Simd::widest(), shared)
 }
 
-fn by_hand<'a>(simd: Simd, shared: Shared<'a, f32>) -> Contender<'a> {
-    let len = shared.borrow().parameters();
-    let (mut m, mut largest) = (zeros(len), 0.0f32);
-    let rule = ByHand {
-        lr: LR as f32,
-        beta: 0.9,
-        lambda: 0.999,
-    };
-    Contender::new(format!("by hand, {simd:?}"), 20 * len, move || {
-        let Tensors { theta, grad } = &mut *shared.borrow_mut();
-        let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
-        largest = rule.step(simd, inverse, &mut theta[0], &grad[0], &mut m);
-    })
-}
-
 fn adarem_at<T: Element>(len: usize, threads: usize, rounds: usize) -> Vec<race::Outcome> {
     let shared = RefCell::new(Tensors::<T>::new(&[len]));
     let bytes = T::DTYPE.bytes();
@@ -373,21 +358,47 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
     race(&format!("AdaRem's state, {len}"), rounds, contenders)
 }
 
+/// The stream loop, the loop by hand and ours with these vectors, over the very same memory, state too: where in a page
+/// each vector lies decides a tenth of the time in cache.
 fn by_width(simd: Simd, rounds: usize) -> Vec<race::Outcome> {
-    let shared = RefCell::new(Tensors::<f32>::new(&[16_384]));
+    const LEN: usize = 16_384;
+    let tensors = RefCell::new((Tensors::<f32>::new(&[LEN]), [zeros(LEN)]));
+    let kind = AdaRem {
+        lr: LR,
+        ..AdaRem::default()
+    };
+    let by_hand = ByHand {
+        lr: kind.lr as f32,
+        beta: kind.beta as f32,
+        lambda: kind.lambda as f32,
+    };
+    let (mut largest, mut cpu, mut carried) = (0.0f32, Cpu::new().with_simd(simd), zeros(1));
+    let bytes = 20 * LEN;
     let contenders = vec![
-        streaming::<f32, 1>("stream", 1, simd, &shared),
-        by_hand(simd, &shared),
-        rule(
-            "adarem AdaRem",
-            AdaRem {
-                lr: LR,
-                ..AdaRem::default()
-            },
-            Cpu::new().with_simd(simd),
-            20,
-            &shared,
-        ),
+        Contender::new("stream", bytes, || {
+            let (Tensors { theta, grad }, state) = &mut *tensors.borrow_mut();
+            stream(
+                simd,
+                &mut theta[0],
+                &grad[0],
+                state.each_mut().map(|m| &mut **m),
+            );
+        }),
+        Contender::new(format!("by hand, {simd:?}"), bytes, || {
+            let (Tensors { theta, grad }, [m]) = &mut *tensors.borrow_mut();
+            let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+            largest = by_hand.step(simd, inverse, &mut theta[0], &grad[0], m);
+        }),
+        Contender::new("adarem AdaRem", bytes, || {
+            let (Tensors { theta, grad }, slots) = &mut *tensors.borrow_mut();
+            let batch = Batch {
+                theta: &mut [&mut *theta[0]],
+                grad: &[&*grad[0]],
+                slots,
+                carried: &mut carried,
+            };
+            cpu.step(&kind, 0, batch).expect("the batch fits the rule");
+        }),
     ];
     race(&format!("AdaRem, {simd:?}"), rounds, contenders)
 }

@@ -40,6 +40,8 @@ pub struct Cpu<T> {
     simd: Simd,
     team: Team,
     work: engine::Work<T>,
+    /// How often memory was asked for.
+    turn: usize,
 }
 
 impl<T: Element> Cpu<T> {
@@ -58,6 +60,7 @@ impl<T: Element> Cpu<T> {
             simd: Simd::widest(),
             team: Team::new(threads.max(1)),
             work: engine::Work::default(),
+            turn: 0,
         }
     }
 
@@ -94,7 +97,9 @@ impl<T: Element> Backend for Cpu<T> {
     const PACKS: bool = cfg!(target_endian = "little");
 
     fn zeros(&mut self, len: usize) -> Result<Memory<T>, ErrorKind> {
-        Memory::filled(T::zero(), len)
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(1);
+        Memory::filled(T::zero(), len, turn)
     }
 
     fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {

@@ -8,6 +8,10 @@ use adarem::ErrorKind;
 /// Bytes of a cache line, and of the widest vector: loads from multiples of so many touch one line each.
 const LINE: usize = 64;
 
+/// Bytes that lie at the same place of a page compete for the same few places of the first-level cache, and a load
+/// near behind such a store waits for it. So the state vectors of a rule begin in different quarters of a page, by turns.
+const QUARTER: usize = 1024;
+
 /// Numbers that [`Cpu`](crate::Cpu) allocated: a slice that begins at a cache line.
 ///
 /// ```
@@ -22,26 +26,27 @@ const LINE: usize = 64;
 /// ```
 #[derive(Debug)]
 pub struct Memory<T> {
-    /// The numbers from `start` on, and up to a cache line around them.
+    /// The numbers from `start` on, and less than a page around them.
     numbers: Vec<T>,
     start: usize,
     len: usize,
 }
 
 impl<T: Copy> Memory<T> {
-    /// `len` times `x`.
+    /// `len` times `x`, as allocation number `turn`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`].
-    pub(crate) fn filled(x: T, len: usize) -> Result<Self, ErrorKind> {
-        let room = LINE / size_of::<T>();
+    pub(crate) fn filled(x: T, len: usize, turn: usize) -> Result<Self, ErrorKind> {
+        let later = turn % 4 * QUARTER / size_of::<T>();
+        let room = LINE / size_of::<T>() + later;
         let reserved = len.checked_add(room).ok_or(ErrorKind::OutOfMemory)?;
         let mut numbers = Vec::new();
         numbers
             .try_reserve_exact(reserved)
             .map_err(|_| ErrorKind::OutOfMemory)?;
         numbers.resize(reserved, x);
-        let start = numbers.as_ptr().align_offset(LINE).min(room);
+        let start = (numbers.as_ptr().align_offset(LINE) + later).min(room);
         Ok(Memory {
             numbers,
             start,
