@@ -8,6 +8,8 @@
 //! - On slices, without a heap: [`Host`] and [`Rule::step`].
 //! - On a list of tensors, with state kept for you: [`Optimizer`], on a [`Backend`]. [`Lent`] is one without
 //!   a heap; the crate `adarem-cpu` is the fast one for hosts, and others are for CUDA, Vulkan and dfdx.
+//! - With parameters, gradients or state of 16 bits: [`Host::mixed`], and `HalfState` of the crate
+//!   `adarem-adapters`; with a byte of state a parameter: [`AdaRem8`].
 //!
 //! ```
 //! use adarem::{AdaRem, Host, Rule};
