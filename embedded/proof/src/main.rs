@@ -17,8 +17,9 @@ use adarem::projection::{Ball, HalfSpace, Interval, Projected, Simplex};
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
 use adarem::{
-    Accumulators, AdaRem, AdaRem8, Backend, Batch, Element, ErrorKind, Fold, FoldOp, Host, Lane,
-    Lanes, Lent, MAX_CARRIED, MAX_SLOTS, Optimizer, Plan, Rule, SgdM, Tunable,
+    Accumulators, AdaRem, AdaRem8, AdaRemS, Backend, Batch, Bf16, Element, ErrorKind, F16, Fold,
+    FoldOp, Half, Host, Lane, Lanes, Lent, MAX_CARRIED, MAX_SLOTS, Optimizer, Plan, Rule, SgdM,
+    Stored, Tunable,
 };
 
 unsafe extern "C" {
@@ -51,6 +52,9 @@ fn everything() {
     Calls.rule::<Projected<SgdM, HalfSpace>>();
     Calls.rule::<Projected<AdaRem, Simplex>>();
     in_bytes();
+    mixed::<f32, Bf16, Bf16>(black_box(Half::Bf16));
+    mixed::<f32, f32, F16>(black_box(Half::F16));
+    mixed::<f64, F16, Bf16>(black_box(Half::F16));
 }
 
 struct Calls;
@@ -114,6 +118,27 @@ fn in_bytes() {
         Ok(mut optimizer) => say(optimizer.step(unknown(&mut theta), unknown(&mut grad))),
         Err(error) => print(error),
     }
+}
+
+fn mixed<T: Element, M: Stored<T>, P: Stored<T>>(half: Half) {
+    let (mut master, mut params) = ([T::zero(); 64], [P::default(); 64]);
+    let (grad, mut m) = (black_box([P::default(); 64]), [M::default(); 64]);
+    let mut carried = [T::one(); AdaRemS::CARRIED];
+    let [params_len, grad_len, m_len] = black_box([64; 3]);
+    let host = Host::mixed(
+        unknown(&mut master),
+        params.get_mut(..params_len).unwrap_or_default(),
+        grad.get(..grad_len).unwrap_or_default(),
+        [m.get_mut(..m_len).unwrap_or_default()],
+        &mut carried,
+    );
+    match host {
+        Ok(mut host) => AdaRemS::default().step(black_box(1), &mut host),
+        Err(error) => print(error),
+    }
+    black_box((master, params, m));
+    let packed = half.pack(black_box([T::one(); 2]));
+    black_box(half.unpack(half.round(packed)));
 }
 
 fn on_host<R: Rule, T: Element>(rule: &R) {
