@@ -31,7 +31,8 @@ use adarem::{
 /// that are as small. As the maximum is
 /// folded over what is kept, AdaRem's b stays within [-1, 1].
 ///
-/// A pass that leaves state as it was writes it all the same.
+/// A pass that leaves state as it was writes it all the same. Put it outermost: `HalfState<Scheduled<..>>`. Around it another
+/// wrapper, whose own state is not rounded, has all state kept in full; no bit changes by that, but nothing is saved.
 ///
 /// ```
 /// use adarem::{AdaRem, Optimizer};

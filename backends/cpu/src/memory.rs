@@ -46,7 +46,11 @@ impl<T: Copy> Memory<T> {
             .try_reserve_exact(reserved)
             .map_err(|_| ErrorKind::OutOfMemory)?;
         numbers.resize(reserved, x);
-        let start = (numbers.as_ptr().align_offset(LINE) + later).min(room);
+        let start = numbers
+            .as_ptr()
+            .align_offset(LINE)
+            .saturating_add(later)
+            .min(room);
         Ok(Memory {
             numbers,
             start,
