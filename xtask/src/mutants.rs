@@ -81,7 +81,20 @@ const VULKAN: Tests = Tests {
 };
 
 /// The first that fits is taken.
-const JUDGES: [Judge; 5] = [
+const JUDGES: [Judge; 6] = [
+    Judge {
+        files: &["core/src/projection"],
+        quick: Tests {
+            packages: &["adarem-conformance"],
+            targets: &["--test=projections"],
+            skipped: &[],
+        },
+        all: Tests {
+            packages: &["adarem", "adarem-conformance"],
+            targets: &["--lib", "--test=projections", "--test=properties"],
+            skipped: &[],
+        },
+    },
     // It steps by itself, so no list of rules has it; its tests stand beside it.
     Judge {
         files: &["core/src/rules/adarem8"],
