@@ -111,3 +111,30 @@ fn a_program_says_how_much_is_folded_and_handed_on() {
     assert_eq!(of(plan), (2, handed));
     assert!(handed > 0);
 }
+
+#[test]
+fn a_text_says_what_its_parts_do() {
+    let rule = AdaRem {
+        scope: Scope::Group,
+        ..AdaRem::default()
+    };
+    let program = Program::new(&plan(&rule), Dtype::F32, Form::Fused);
+    let lines = program.text().lines();
+    let notes: Vec<_> = lines
+        .filter_map(|line| line.trim().strip_prefix("// "))
+        .collect();
+    let wanted = [
+        "which chunk of which tensor",
+        "scalars",
+        "a whole chunk, 16 bytes at a time",
+        "lane by lane",
+        "the chunk's partials",
+        "the last block of the tensor goes on",
+        "the end of a tensor",
+        "the last tensor's block goes on",
+        "the end of the group",
+        "told to all threads",
+        "the scalars of every tensor",
+    ];
+    assert_eq!(notes, wanted);
+}
