@@ -37,16 +37,16 @@ struct Tests {
 }
 
 impl Tests {
-    /// As cargo-mutants takes them.
-    fn arguments(&self) -> Vec<&'static str> {
-        let packages = self.packages.iter();
-        let targets = self.targets.iter();
-        let skipped = self.skipped.iter();
-        packages
-            .flat_map(|name| ["--test-package", name])
-            .chain(targets.flat_map(|name| ["--cargo-arg", name]))
-            .chain(["--", "--"])
-            .chain(skipped.flat_map(|name| ["--skip", name]))
+    /// As cargo-mutants takes them, for runs with a fault and for the one without.
+    fn arguments(&self) -> Vec<String> {
+        let packages = self.packages.iter().map(|name| format!("--package={name}"));
+        let targets = self.targets.iter().copied().map(str::to_owned);
+        let to_cargo = packages.chain(targets);
+        let to_tests = self.skipped.iter().map(|name| format!("--skip={name}"));
+        to_cargo
+            .map(|argument| format!("--cargo-arg={argument}"))
+            .chain(["--".to_owned(), "--".to_owned()])
+            .chain(to_tests)
             .collect()
     }
 }
