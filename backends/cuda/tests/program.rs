@@ -2,7 +2,7 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRemS, Dtype, Plan, Rule, Scope, Sgd, Tunable};
+use adarem::{AdaRem, AdaRemS, Dtype, Engine, Invalid, Lane, Plan, Rule, Scope, Sgd, Tunable};
 use adarem_cuda::ptx::{Form, Grid, Parameter, Program};
 
 fn plan<R: Rule>(rule: &R) -> Plan {
@@ -95,6 +95,31 @@ impl EachRule for Every {
 #[test]
 fn kernels_declare_what_the_program_says_they_take() {
     for_each(&mut Every);
+}
+
+/// Computes nothing.
+struct Idle;
+
+impl Rule for Idle {
+    const NAME: &'static str = "idle";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        engine.map(|x: Lane<_, 0>| x);
+    }
+}
+
+#[test]
+fn a_kernel_without_numbers_declares_no_registers_for_them() {
+    let program = Program::new(&plan(&Idle), Dtype::F32, Form::Fused);
+    assert_eq!(program.launches().len(), 1);
+    assert!(program.text().contains(".reg .pred %p<"));
+    assert!(!program.text().contains(".reg .f32"), "{}", program.text());
 }
 
 #[test]
