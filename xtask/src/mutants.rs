@@ -239,12 +239,27 @@ impl Outcome {
     }
 }
 
+/// The names of the rules in some files, where every one of them has some: the golden bits of these alone are asked then.
+fn rules(shell: &Shell, files: &[&str]) -> Result<Option<Vec<String>>> {
+    let mut rules = Vec::new();
+    for file in files {
+        let text = shell.read_file(file)?;
+        let names = text.split("const NAME: &'static str = \"").skip(1);
+        let names = names.filter_map(|rest| rest.split('"').next());
+        let before = rules.len();
+        rules.extend(names.map(str::to_owned));
+        if rules.len() == before || !file.starts_with("core/src/rules/") {
+            return Ok(None);
+        }
+    }
+    Ok(Some(rules))
+}
+
 /// Every mutant of some files.
 fn plant(shell: &Shell, files: &[&str], judge: &Judge) -> Result<Vec<Outcome>> {
     let out = format!("{OUT}/{}", files[0].replace('/', "-"));
     shell.remove_path(&out)?;
     shell.create_dir(&out)?;
-    let files: &Vec<&str> = &files.iter().flat_map(|file| ["--file", file]).collect();
     // Compiled for the compiler's speed, and only what a fault has touched.
     let _environment = [
         ("CARGO_PROFILE_DEV_OPT_LEVEL", "0".into()),
@@ -256,7 +271,10 @@ fn plant(shell: &Shell, files: &[&str], judge: &Judge) -> Result<Vec<Outcome>> {
         ),
     ]
     .map(|(name, value): (&str, std::path::PathBuf)| shell.push_env(name, value));
+    let rules = rules(shell, files)?;
+    let _only = rules.map(|rules| shell.push_env("ADAREM_ONLY", rules.join(",")));
 
+    let files: &Vec<&str> = &files.iter().flat_map(|file| ["--file", file]).collect();
     let mut outcomes = Vec::new();
     for (round, tests) in [("--no-shuffle", judge.quick), ("--iterate", judge.all)] {
         let tests = &tests.arguments();
