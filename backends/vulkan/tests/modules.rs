@@ -197,6 +197,34 @@ fn the_devices_own_division_stands_in_lanes_that_ask_for_it_and_nowhere_else() {
     assert!(lanes.iter().filter(by_device).count() > 1);
 }
 
+/// By this the synchronisation layer, and a driver, tell which buffers a kernel leaves as they are.
+#[test]
+fn buffers_are_declared_as_only_read_where_no_kernel_writes_them() {
+    const STORAGE_BUFFER: u32 = 12;
+    let plan = trace(&adarem::AdaRemS::default(), 1).unwrap().plan;
+    for target in targets() {
+        for kernel in kernels(&plan, target) {
+            let (mut buffers, mut pointers) = (HashSet::new(), HashMap::new());
+            let (mut only_read, mut written) = (HashSet::new(), HashSet::new());
+            for instruction in instructions(&kernel.words) {
+                match instruction {
+                    (71, &[id, 24]) => drop(only_read.insert(id)),
+                    (59, &[_, id, STORAGE_BUFFER]) => drop(buffers.insert(id)),
+                    (65, &[_, id, base, ..]) => drop(pointers.insert(id, base)),
+                    (62, &[pointer, _]) => {
+                        let base = pointers.get(&pointer).copied().unwrap_or(pointer);
+                        written.insert(base);
+                    }
+                    _ => {}
+                }
+            }
+            let unwritten = buffers.difference(&written).copied().collect();
+            assert_eq!(only_read, unwritten, "{:?}", kernel.stage);
+            assert!(!written.is_disjoint(&buffers) && !only_read.is_empty());
+        }
+    }
+}
+
 /// What has nothing to do is not launched.
 #[test]
 fn a_step_has_the_stages_that_its_plan_needs() {

@@ -179,6 +179,36 @@ fn a_constant_is_rounded_once_to_the_number_type() {
     compare(&mut double, &Tiny, &[600], 2, Numbers::mild).unwrap();
 }
 
+/// Reads nothing.
+#[derive(Clone)]
+struct Fill;
+
+impl Rule for Fill {
+    const NAME: &'static str = "fill";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        let theta = E::Real::lit(2.5);
+        engine.map(|x: Lane<_, 0>| Lane { theta, ..x });
+    }
+}
+
+#[test]
+fn a_kernel_may_write_what_it_never_reads() {
+    let Some(context) = support::context() else {
+        return;
+    };
+    let mut single = Vulkan::<f32>::new(&context).unwrap();
+    compare(&mut single, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
+    let mut double = Vulkan::<f64>::new(&context).unwrap();
+    compare(&mut double, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
+}
+
 /// Distance in units in the last place, for numbers of one sign or near zero.
 fn distance(a: f32, b: f32) -> u64 {
     let ordered = |x: f32| {
