@@ -247,6 +247,7 @@ fn every_hyper_parameter_is_checked_at_its_ends() {
                 Setting::Optional(_) => names.push((name, true)),
                 Setting::Flag(_) | Setting::Scope(_) => {}
             });
+            assert!(!names.is_empty(), "{} shows no hyper-parameter", R::NAME);
             for (name, optional) in names {
                 let range = range(R::NAME, name)
                     .unwrap_or_else(|| panic!("the range of {name} of {} is not stated", R::NAME));
