@@ -7,7 +7,7 @@
 
 use std::array;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use adarem::plan::{MAX_FOLDS, MAX_PASSES};
 use adarem::{
@@ -142,14 +142,14 @@ impl<R: Rule> Step<'_, R> {
             let stage = Stage {
                 step: self,
                 tensors: &work.tensors,
-                slots,
+                slots: &slots,
                 carried: batch.carried.as_mut_ptr(),
                 folded: work.folded.as_mut_ptr(),
                 partials: work.partials.as_mut_ptr(),
                 threads,
                 made,
                 ends_at: AtomicUsize::new(0),
-                group: [const { AtomicUsize::new(0) }; FOLDS],
+                group: [const { AtomicU8::new(0) }; FOLDS],
                 next: AtomicUsize::new(0),
                 meeting: Rendezvous::default(),
                 misfit: AtomicBool::new(false),
@@ -197,15 +197,15 @@ impl<R: Rule> Step<'_, R> {
 }
 
 /// Marks of a fold over the group.
-const SUM: usize = 1;
-const MAX_ABS: usize = 2;
+const SUM: u8 = 1;
+const MAX_ABS: u8 = 2;
 
 /// All tensors, from one fold over the group to the next.
 struct Stage<'a, R, T> {
     step: &'a Step<'a, R>,
     tensors: &'a [Tensor<T>],
     /// The state vectors, perhaps [packed](packing).
-    slots: [*mut T; MAX_SLOTS],
+    slots: &'a [*mut T; MAX_SLOTS],
     carried: *mut T,
     folded: *mut T,
     partials: *mut T,
@@ -215,7 +215,7 @@ struct Stage<'a, R, T> {
     /// Passes made when this stage ends at a fold over the group, else 0.
     ends_at: AtomicUsize,
     /// Which folds reach over the group.
-    group: [AtomicUsize; FOLDS],
+    group: [AtomicU8; FOLDS],
     /// The next tensor that no thread has taken.
     next: AtomicUsize,
     meeting: Rendezvous,
