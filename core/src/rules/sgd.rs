@@ -341,4 +341,24 @@ mod tests {
         };
         assert_eq!(two_steps(dampened), [-4.0, -4.0 - (3.0 + 3.0)]);
     }
+
+    #[test]
+    fn at_a_rate_of_0_theta_coasts_where_the_rate_is_inside_and_else_rests() {
+        let after = |lr_inside, grad: &[f64]| {
+            let (mut theta, mut b) = ([-0.0], [4.0]);
+            let rule = SgdM {
+                lr: 0.0,
+                momentum: 0.75,
+                lr_inside,
+                ..SgdM::default()
+            };
+            let mut host = Host::new(&mut theta, grad, [&mut b], &mut []).unwrap();
+            rule.step(1, &mut host);
+            (theta[0].to_bits(), b[0])
+        };
+        assert_eq!(after(true, &[8.0]), ((-3.0f64).to_bits(), 3.0));
+        let resting = (-0.0f64).to_bits();
+        assert_eq!(after(false, &[8.0]), (resting, 11.0));
+        assert_eq!(after(false, &[f64::INFINITY]), (resting, f64::INFINITY));
+    }
 }
