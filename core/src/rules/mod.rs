@@ -129,7 +129,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{EachRule, for_each};
-    use crate::Tunable;
+    use crate::{MAX_SLOTS, Tunable};
 
     /// They stand in checkpoints, where they tell one rule's state from another's.
     #[test]
@@ -149,5 +149,21 @@ mod tests {
         let mut names = Names(BTreeSet::new());
         for_each(&mut names);
         assert!(names.0.contains("adarem") && names.0.contains("adarem_s"));
+    }
+
+    /// Nothing panics, so neither does a question for state that there is not.
+    #[test]
+    fn state_that_a_rule_does_not_keep_has_the_name_of_some_that_it_does() {
+        struct Beyond;
+        impl EachRule for Beyond {
+            fn rule<R: Tunable + Default>(&mut self) {
+                let rule = R::default();
+                for k in [MAX_SLOTS, usize::MAX] {
+                    assert_ne!(rule.slot(k).name, "", "{}", R::NAME);
+                    assert_ne!(rule.carried(k).name, "", "{}", R::NAME);
+                }
+            }
+        }
+        for_each(&mut Beyond);
     }
 }
