@@ -239,3 +239,21 @@ impl Tunable for AdaRemS {
         visit("sphere", Setting::Scope(&mut self.sphere));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::AdaRemS;
+    use crate::{Host, Rule};
+
+    #[test]
+    fn a_rate_of_0_finds_the_radius_that_the_first_step_did_not() {
+        let rule = AdaRemS {
+            lr: 0.0,
+            ..AdaRemS::default()
+        };
+        let (mut theta, mut m, mut carried) = ([3.0f64, 4.0], [0.0; 2], [0.0, 1.0, 0.0]);
+        let mut host = Host::new(&mut theta, &[1.0; 2], [&mut m], &mut carried).unwrap();
+        rule.step(1, &mut host);
+        assert_eq!((theta, carried[AdaRemS::RADIUS]), ([3.0, 4.0], 5.0));
+    }
+}
