@@ -152,7 +152,7 @@ fn halves_of_words_are_memory_of_their_own() {
                       st.global.b16 [%rd1], %h0;";
     gives(neighbours, |index| {
         if index < 32 {
-            2 * index | (2 * index + 1) << 16
+            (2 * index) | ((2 * index + 1) << 16)
         } else {
             0
         }
