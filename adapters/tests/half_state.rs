@@ -174,6 +174,34 @@ fn parameters_follow_their_master_copy() {
     assert!(Host::mixed(&mut master, &mut short, &grad, slots, &mut []).is_err());
 }
 
+/// Half of everything but the master copy: packed state under parameters and gradients of 16 bits.
+#[test]
+fn state_and_parameters_are_halved_together() {
+    let rule = HalfState::bf16(AdaRem::default());
+    for (threads, len) in [(1, 1000), (2, 100_003)] {
+        let mut cpu = Cpu::with_threads(threads);
+        let mut optimizer = Optimizer::new(rule, &mut cpu, &[len]).unwrap();
+        let (mut master, mut m, mut carried) =
+            (vec![1.0f32; len], vec![Bf16::default(); len], [0.0]);
+        let mut params = vec![Bf16::default(); len];
+        let (mut plain, mut plain_params) = (master.clone(), params.clone());
+        for t in 0..4 {
+            let grad: Vec<Bf16> = gradient(len, t).into_iter().map(Bf16::store).collect();
+            cpu.step_mixed(
+                &mut optimizer,
+                &mut [&mut master],
+                &mut [&mut params],
+                &[&grad],
+            )
+            .unwrap();
+            let host = Host::mixed(&mut plain, &mut plain_params, &grad, [&mut m], &mut carried);
+            rule.step(t, &mut host.unwrap());
+        }
+        assert_eq!(bits(&master), bits(&plain), "{len}");
+        assert!(params == plain_params, "{len}");
+    }
+}
+
 #[test]
 fn a_checkpoint_of_packed_state_is_read_where_nothing_is_packed() {
     let rule = HalfState::bf16(AdaRem::default());

@@ -18,7 +18,10 @@ use std::time::Instant;
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRem8, AdaRemS, Adam, Backend, Batch, Element, SgdM, Tunable};
+use adarem::{
+    AdaRem, AdaRem8, AdaRemS, Adam, Backend, Batch, Bf16, Element, Optimizer, Rule, SgdM, Stored,
+    Tunable,
+};
 use adarem_adapters::HalfState;
 use adarem_cpu::{Cpu, Simd};
 use clap::Parser;
@@ -111,7 +114,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let longest = longest.into_iter().filter(|&n| n <= options.largest);
     sections.push(Section {
         title: "State in fewer bytes, f32, one thread".into(),
-        bound: "A step moves 20 bytes a parameter with m in f32, 16 with m in 16 bits, 18 in two trips with m in a byte. Rounding to 16 bits costs nine \
+        bound: "A step moves 20 bytes a parameter with m in f32, 16 with m in 16 bits, 18 in two trips with m in a byte. With parameters and gradients in bf16 \
+                    the master copy takes what they save, so a step moves 20 or 16 again, and it is the network that reads and writes half. Rounding to 16 bits costs nine \
                 operations in bf16 and eleven in f16, whose subnormal numbers make loads and stores long too; where memory is fast these decide, and the \
                 loop over bytes is compiled for the baseline's vectors.",
         rows: longest.map(|n| (format!("{n}"), n, by_state(n, rounds))).collect(),
@@ -348,6 +352,8 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
             16,
             shared,
         ),
+        mixed("AdaRem, bf16 but for m", kind, 20, shared),
+        mixed("AdaRem, bf16, m too", HalfState::bf16(kind), 16, shared),
         Contender::new("AdaRem, m in a byte", 18 * len, move || {
             let Tensors { theta, grad } = &mut *shared.borrow_mut();
             bytes
@@ -356,6 +362,26 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         }),
     ];
     race(&format!("AdaRem's state, {len}"), rounds, contenders)
+}
+
+/// The rule on parameters and gradients in bf16, and a master copy in `f32`.
+fn mixed<'a, R: Rule + 'a>(
+    name: &str,
+    rule: R,
+    bytes: usize,
+    shared: &'a RefCell<Tensors<f32>>,
+) -> Contender<'a> {
+    let grad: Vec<Bf16> = shared.borrow().grad[0]
+        .iter()
+        .map(|&g| Bf16::store(g))
+        .collect();
+    let (len, mut params, mut cpu) = (grad.len(), grad.clone(), Cpu::new());
+    let mut optimizer = Optimizer::new(rule, &mut cpu, &[len]).expect("the state has room");
+    Contender::new(name, bytes * len, move || {
+        let master = &mut shared.borrow_mut().theta[0];
+        cpu.step_mixed(&mut optimizer, &mut [master], &mut [&mut params], &[&grad])
+            .expect("the lengths are those of the state");
+    })
 }
 
 /// The stream loop, the loop by hand and ours with these vectors, over the very same memory, state too: where in a page

@@ -283,17 +283,24 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         folded
     }
 
+    /// Whether the lengths differ. Never so, as they were compared when the lanes were made: asked before a loop, it
+    /// tells the compiler that no access in it needs a check.
+    #[inline(always)]
+    fn unequal(&self) -> bool {
+        let len = self.theta.len();
+        let mut unequal = self.grad.len() != len;
+        unequal |= P::HALF.is_some() && self.params.len() != len;
+        each::<S>(|k| unequal |= self.slots.get(k).is_none_or(|slot| slot.len() != len));
+        unequal
+    }
+
     /// [`pass`](Self::pass) where all folds are maxima, for processors without vectors: in as few
     /// instructions, and as little memory, as a loop written for one rule.
     #[inline(always)]
     fn maxima<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> [T; K] {
         let len = self.theta.len();
         let mut largest = [T::zero(); K];
-        // Never so: it tells the compiler what `new` checked, and spares a check in every lane.
-        let mut unequal = self.grad.len() != len;
-        unequal |= P::HALF.is_some() && self.params.len() != len;
-        each::<S>(|k| unequal |= self.slots.get(k).is_none_or(|slot| slot.len() != len));
-        if unequal {
+        if self.unequal() {
             return largest;
         }
         for i in 0..len {
@@ -359,44 +366,36 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
     /// Rewrites every lane, and folds nothing.
     #[inline(always)]
     fn map<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) {
-        let len = self.theta.len();
-        // Known equal, so that no access below is checked; one that fails ends the loop, and so needs no branch of its
-        // own in it.
-        if self.grad.len() != len
-            || P::HALF.is_some() && self.params.len() != len
-            || self.slots.iter().any(|slot| slot.len() != len)
-        {
+        if self.unequal() {
             return;
         }
-        for i in 0..len {
-            let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) else {
-                return;
-            };
+        let mut i = 0;
+        while let (Some(theta), Some(&grad)) = (self.theta.get_mut(i), self.grad.get(i)) {
             let mut slot = [T::zero(); S];
-            for (x, slot) in slot.iter_mut().zip(&self.slots) {
-                let Some(&found) = slot.get(i) else {
-                    return;
-                };
-                *x = found.load();
-            }
+            each::<S>(|k| {
+                let found = self.slots.get(k).and_then(|slot| slot.get(i));
+                if let (Some(x), Some(found)) = (slot.get_mut(k), found) {
+                    *x = found.load();
+                }
+            });
             let (lane, _) = f(Lane {
                 theta: *theta,
                 grad: grad.load(),
                 slot,
             });
             *theta = lane.theta;
-            if P::HALF.is_some() {
-                let Some(param) = self.params.get_mut(i) else {
-                    return;
-                };
+            if P::HALF.is_some()
+                && let Some(param) = self.params.get_mut(i)
+            {
                 *param = P::store(lane.theta);
             }
-            for (slot, x) in self.slots.iter_mut().zip(lane.slot) {
-                let Some(place) = slot.get_mut(i) else {
-                    return;
-                };
-                *place = M::store(x);
-            }
+            each::<S>(|k| {
+                let place = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
+                if let (Some(place), Some(&x)) = (place, lane.slot.get(k)) {
+                    *place = M::store(x);
+                }
+            });
+            i += 1;
         }
     }
 
@@ -409,24 +408,27 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
     ) -> [T; K] {
         let len = self.len();
         let (whole, rest) = (len / ROW * ROW, len % ROW);
-        let rows = self.take(whole);
+        let mut rows = self.take(whole);
         // The last lanes, where they do not fill a row, are stepped in a row of their own; so there is one
         // place that calls `f`, and even a long one is inlined.
-        let mut last = Row::of(&self);
+        let mut last = None;
         let mut maxima = [[T::zero(); ROW]; K];
         let mut sums = [[T::zero(); WIDTH]; K];
-        let parts = [(rows, 0, ROW), (last.lanes(rest), whole, rest)];
-        for (lanes, first, filled) in parts {
+        for (part, filled) in [whole.min(ROW), rest].into_iter().enumerate() {
+            if filled == 0 {
+                continue;
+            }
+            let (lanes, first) = if part == 0 {
+                (rows.take(whole), 0)
+            } else {
+                (last.insert(Row::of(&self)).lanes(), whole)
+            };
             let before = row(&sums, first);
             let found = lanes.rows(first, folds, f, &mut sums);
             for k in 0..K {
-                // What the lanes after the last have folded is left out.
                 match folds[k].op {
-                    op @ FoldOp::MaxAbs => {
-                        for (l, (acc, &x)) in maxima[k].iter_mut().zip(&found[k]).enumerate() {
-                            *acc = if l < filled { op.step(*acc, x) } else { *acc };
-                        }
-                    }
+                    op @ FoldOp::MaxAbs => maxima[k] = beside(op, maxima[k], found[k]),
+                    // What the lanes after the last have folded is left out.
                     FoldOp::Sum => {
                         for (l, &x) in before[k].iter().enumerate().skip(filled) {
                             sums[k][(first + l) % WIDTH] = x;
@@ -435,7 +437,9 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
                 }
             }
         }
-        last.give_back(self);
+        if let Some(last) = &last {
+            last.give_back(self);
+        }
         let mut folded = [T::zero(); K];
         for k in 0..K {
             folded[k] = match folds[k].op {
@@ -461,26 +465,23 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         let (params, _) = self.params.as_chunks_mut::<ROW>();
         let (grad, _) = self.grad.as_chunks::<ROW>();
         let mut slots = self.slots.map(|slot| slot.as_chunks_mut::<ROW>().0);
+        // As in `unequal`; compilers do not see that what goes for lanes goes for rows.
         let count = theta.len();
-        // As in `map`.
-        if grad.len() != count
-            || P::HALF.is_some() && params.len() != count
-            || slots.iter().any(|rows| rows.len() != count)
-        {
+        let mut unequal = grad.len() != count || P::HALF.is_some() && params.len() != count;
+        each::<S>(|k| unequal |= slots.get(k).is_none_or(|rows| rows.len() != count));
+        if unequal {
             return maxima;
         }
-        for r in 0..count {
-            let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) else {
-                return maxima;
-            };
+        let mut r = 0;
+        while let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) {
             // Rows are loaded whole and stored whole, so that the compiler need not fear that they overlap.
             let mut slot = [[M::default(); ROW]; S];
-            for (slot, rows) in slot.iter_mut().zip(&slots) {
-                let Some(&row) = rows.get(r) else {
-                    return maxima;
-                };
-                *slot = row;
-            }
+            each::<S>(|k| {
+                let found = slots.get(k).and_then(|rows| rows.get(r));
+                if let (Some(slot), Some(found)) = (slot.get_mut(k), found) {
+                    *slot = *found;
+                }
+            });
             let (row, folded) = Row {
                 theta: *theta,
                 params: [P::default(); ROW],
@@ -489,18 +490,17 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
             }
             .map(f);
             *theta = row.theta;
-            if P::HALF.is_some() {
-                let Some(params) = params.get_mut(r) else {
-                    return maxima;
-                };
+            if P::HALF.is_some()
+                && let Some(params) = params.get_mut(r)
+            {
                 *params = row.params;
             }
-            for (rows, slot) in slots.iter_mut().zip(row.slot) {
-                let Some(place) = rows.get_mut(r) else {
-                    return maxima;
-                };
-                *place = slot;
-            }
+            each::<S>(|k| {
+                let place = slots.get_mut(k).and_then(|rows| rows.get_mut(r));
+                if let (Some(place), Some(slot)) = (place, row.slot.get(k)) {
+                    *place = *slot;
+                }
+            });
             for k in 0..K {
                 let op = folds[k].op;
                 if op == FoldOp::MaxAbs {
@@ -513,6 +513,7 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
                     *acc = beside(op, *acc, folded[k]);
                 }
             }
+            r += 1;
         }
         maxima
     }
@@ -535,6 +536,15 @@ fn row<T: Element, const K: usize>(sums: &[[T; WIDTH]; K], first: usize) -> [[T;
 fn copy<T: Copy>(to: &mut [T], from: &[T]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
+    }
+}
+
+/// Fills a row with what there is, and the last of it again and again.
+#[inline(always)]
+fn repeat<T: Copy>(row: &mut [T; ROW], from: &[T]) {
+    if let Some(&last) = from.last() {
+        *row = [last; ROW];
+        copy(row, from);
     }
 }
 
@@ -579,21 +589,22 @@ fn only_maxima(folds: &[Fold]) -> bool {
 
 /// Calls `f` with 0, 1, .., `N` - 1.
 ///
-/// The test stands at the end, because a compiler that optimizes for size sees only then that a loop runs
-/// once, and most rules have one slot and one fold. `f` must not index: it may be compiled as a function of
-/// its own, where nothing is known of `k`.
+/// The first calls are written out, as most rules have no more slots and folds: a compiler takes a loop apart late, and
+/// what it learns from it, that arrays may live in registers and lengths are equal, it would learn too late. `f` must
+/// not index: it may be compiled as a function of its own, where nothing is known of `k`.
 #[inline(always)]
 fn each<const N: usize>(mut f: impl FnMut(usize)) {
-    if N == 0 {
-        return;
+    if N > 0 {
+        f(0);
     }
-    let mut k = 0;
-    loop {
+    if N > 1 {
+        f(1);
+    }
+    if N > 2 {
+        f(2);
+    }
+    for k in 3..N {
         f(k);
-        k += 1;
-        if k == N {
-            break;
-        }
     }
 }
 
@@ -616,7 +627,8 @@ struct Row<T, const S: usize, M, P> {
 }
 
 impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
-    /// A row that begins with these lanes, of which there are fewer than a row holds; zeros follow.
+    /// A row that begins with these lanes, of which there are fewer than a row holds. The last of them is repeated, so
+    /// that a maximum over the row is one over these lanes.
     #[inline(always)]
     fn of(lanes: &Lanes<'_, T, S, M, P>) -> Self {
         let mut row = Row {
@@ -625,30 +637,26 @@ impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
             grad: [P::default(); ROW],
             slot: [[M::default(); ROW]; S],
         };
-        copy(&mut row.theta, lanes.theta);
-        copy(&mut row.grad, lanes.grad);
+        repeat(&mut row.theta, lanes.theta);
+        repeat(&mut row.grad, lanes.grad);
         for (row, slot) in row.slot.iter_mut().zip(&lanes.slots) {
-            copy(row, slot);
+            repeat(row, slot);
         }
         row
     }
 
-    /// The row as lanes, or no lanes where none of it is filled.
+    /// The row as lanes.
     #[inline(always)]
-    fn lanes(&mut self, filled: usize) -> Lanes<'_, T, S, M, P> {
-        let len = if filled == 0 { 0 } else { ROW };
+    fn lanes(&mut self) -> Lanes<'_, T, S, M, P> {
         Lanes {
-            theta: self.theta.get_mut(..len).unwrap_or_default(),
+            theta: &mut self.theta,
             params: if P::HALF.is_some() {
-                self.params.get_mut(..len).unwrap_or_default()
+                &mut self.params
             } else {
                 nothing()
             },
-            grad: self.grad.get(..len).unwrap_or_default(),
-            slots: self
-                .slot
-                .each_mut()
-                .map(|s| s.get_mut(..len).unwrap_or_default()),
+            grad: &self.grad,
+            slots: self.slot.each_mut().map(|s| s.as_mut_slice()),
         }
     }
 

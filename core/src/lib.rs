@@ -8,8 +8,8 @@
 //! - On slices, without a heap: [`Host`] and [`Rule::step`].
 //! - On a list of tensors, with state kept for you: [`Optimizer`], on a [`Backend`]. [`Lent`] is one without
 //!   a heap; the crate `adarem-cpu` is the fast one for hosts, and others are for CUDA, Vulkan and dfdx.
-//! - With parameters, gradients or state of 16 bits: [`Host::mixed`], and `HalfState` of the crate
-//!   `adarem-adapters`; with a byte of state a parameter: [`AdaRem8`].
+//! - With parameters, gradients or state of 16 bits: [`Host::mixed`], `Cpu::step_mixed` of the crate `adarem-cpu`,
+//!   and `HalfState` of the crate `adarem-adapters`; with a byte of state a parameter: [`AdaRem8`].
 //!
 //! ```
 //! use adarem::{AdaRem, Host, Rule};
@@ -69,7 +69,7 @@ pub use half::{Bf16, F16, Half, Stored};
 pub use host::{Host, Lanes};
 pub use lent::Lent;
 pub use name::{Name, Wraps};
-pub use optimizer::{Optimizer, Phase};
+pub use optimizer::{Optimizer, Phase, Turn};
 pub use plan::Plan;
 pub use real::{Dtype, Element, Real};
 pub use rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule, Slot};

@@ -21,6 +21,40 @@ pub enum Phase {
     Torn,
 }
 
+/// A step that [has begun](Optimizer::begin): the rule, the number of the step, and the state to rewrite, laid out as in
+/// a [`Batch`].
+pub struct Turn<'a, R, B: Backend> {
+    /// The rule, checked.
+    pub rule: &'a R,
+    /// The step, counted from 0.
+    pub t: u64,
+    /// One for each slot of the rule.
+    pub slots: &'a mut [B::Memory],
+    /// The carried scalars of all tensors.
+    pub carried: &'a mut B::Memory,
+    phase: &'a mut Phase,
+    steps: &'a mut u64,
+}
+
+impl<R, B: Backend> Turn<'_, R, B> {
+    /// Ends the step, and hands back how it went.
+    ///
+    /// # Errors
+    /// Those of `result`. With [`ErrorKind::Plan`] or [`ErrorKind::Length`] nothing has run, and the optimizer is as it
+    /// was; with any other it stays torn.
+    pub fn end(self, result: Result<(), B::Error>) -> Result<(), B::Error> {
+        let kind = result.as_ref().map_err(crate::Error::kind);
+        if matches!(
+            kind,
+            Ok(()) | Err(ErrorKind::Plan(_) | ErrorKind::Length(_))
+        ) {
+            *self.phase = Phase::Ready;
+        }
+        *self.steps = self.steps.saturating_add(u64::from(result.is_ok()));
+        result
+    }
+}
+
 /// One parameter group: a rule, its hyper-parameters and its state over a list of tensors.
 ///
 /// The parameters and gradients stay the caller's and are lent to each [`step`](Self::step); the state is
@@ -101,33 +135,59 @@ impl<R: Rule, B: Backend> Optimizer<R, B> {
         theta: &mut [&mut B::Tensor],
         grad: &[&B::Tensor],
     ) -> Result<(), B::Error> {
-        if self.phase == Phase::Torn {
-            return Err(ErrorKind::Torn.into());
-        }
-        self.rule.check_at(self.steps).map_err(ErrorKind::from)?;
-        self.layout
-            .check(theta.iter().map(|x| x.len()), grad.iter().map(|x| x.len()))?;
-        self.phase = Phase::Torn;
+        let turn = self.begin(theta.iter().map(|x| x.len()), grad.iter().map(|x| x.len()))?;
         let batch = Batch {
             theta,
             grad,
+            slots: &mut *turn.slots,
+            carried: &mut *turn.carried,
+        };
+        let result = backend.step(turn.rule, turn.t, batch);
+        turn.end(result)
+    }
+
+    /// Begins a step over tensors of these lengths that something else than [`Backend::step`] takes: for backends that
+    /// can be lent more than a [`Batch`] holds, such as parameters of 16 bits beside a master copy. Whoever takes it
+    /// rewrites the state as that function would, and says in [`Turn::end`] what came of it; until then the
+    /// optimizer is [`Torn`](Phase::Torn).
+    ///
+    /// ```
+    /// use adarem::{AdaRem, Backend, Batch, Lent, Optimizer};
+    ///
+    /// let (mut memory, mut theta, grad) = ([0.0f32; 128], [1.0, 2.0], [0.5, -0.5]);
+    /// let mut lent = Lent::new(&mut memory);
+    /// let mut optimizer = Optimizer::new(AdaRem::default(), &mut lent, &[2])?;
+    ///
+    /// let turn = optimizer.begin([2].into_iter(), [2].into_iter())?;
+    /// let (theta, grad): (&mut [&mut [_]], &[&[_]]) = (&mut [&mut theta], &[&grad]);
+    /// let batch = Batch { theta, grad, slots: &mut *turn.slots, carried: &mut *turn.carried };
+    /// let result = lent.step(turn.rule, turn.t, batch);
+    /// turn.end(result)?;
+    /// assert_eq!(optimizer.steps(), 1);
+    /// # Ok::<(), adarem::ErrorKind>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Torn`], [`ErrorKind::Config`], [`ErrorKind::Length`]: refused, nothing was changed.
+    pub fn begin(
+        &mut self,
+        theta: impl ExactSizeIterator<Item = usize>,
+        grad: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Turn<'_, R, B>, ErrorKind> {
+        if self.phase == Phase::Torn {
+            return Err(ErrorKind::Torn);
+        }
+        self.rule.check_at(self.steps)?;
+        self.layout.check(theta, grad)?;
+        self.phase = Phase::Torn;
+        Ok(Turn {
+            rule: &self.rule,
+            t: self.steps,
             slots: &mut self.slots,
             carried: &mut self.carried,
-        };
-        match backend.step(&self.rule, self.steps, batch) {
-            Ok(()) => {
-                self.steps = self.steps.saturating_add(1);
-                self.phase = Phase::Ready;
-                Ok(())
-            }
-            Err(error) => {
-                // A rule that no plan can hold is refused before anything runs.
-                if matches!(crate::Error::kind(&error), ErrorKind::Plan(_)) {
-                    self.phase = Phase::Ready;
-                }
-                Err(error)
-            }
-        }
+            phase: &mut self.phase,
+            steps: &mut self.steps,
+        })
     }
 
     /// The rule and its hyper-parameters.
@@ -550,6 +610,38 @@ pub(crate) mod tests {
         let (mut a, mut b) = ([0.0; 10], [0.0; 10]);
         refused(Planned::new(&mut a));
         refused(Lent::new(&mut b));
+    }
+
+    #[test]
+    fn a_step_that_has_begun_is_torn_until_it_ends_well() {
+        let mut memory = [0.0f32; 128];
+        let mut lent = Lent::new(&mut memory);
+        let mut optimizer = Optimizer::new(crate::AdaRem::default(), &mut lent, &[2]).unwrap();
+        let lengths = || [2].into_iter();
+        let mismatch = crate::Mismatch {
+            what: "params",
+            tensor: 0,
+            expected: 2,
+            got: 3,
+        };
+        for (t, result, phase, steps) in [
+            (0, Ok(()), Phase::Ready, 1),
+            (1, Err(ErrorKind::from(mismatch)), Phase::Ready, 1),
+            (1, Ok(()), Phase::Ready, 2),
+            (2, Err(ErrorKind::DeviceLost), Phase::Torn, 2),
+        ] {
+            let turn = optimizer.begin(lengths(), lengths()).unwrap();
+            assert_eq!((turn.t, turn.slots.len()), (t, 1));
+            assert_eq!(turn.end(result.clone()), result);
+            assert_eq!((optimizer.phase(), optimizer.steps()), (phase, steps));
+        }
+        assert!(optimizer.begin(lengths(), lengths()).is_err());
+
+        optimizer.set(2, Phase::Ready);
+        assert!(optimizer.begin(lengths(), [3].into_iter()).is_err());
+        assert_eq!(optimizer.phase(), Phase::Ready);
+        drop(optimizer.begin(lengths(), lengths()));
+        assert_eq!((optimizer.phase(), optimizer.steps()), (Phase::Torn, 2));
     }
 
     #[test]

@@ -7,17 +7,17 @@
 
 use std::array;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use adarem::plan::{MAX_FOLDS, MAX_PASSES};
 use adarem::{
-    Accumulators, Batch, Bf16, CHUNK, Element, Engine, ErrorKind, F16, Fold, FoldOp, Half, Lane,
-    Lanes, MAX_CARRIED, MAX_SLOTS, Mismatch, Real, Rule, Scope, Stored, backend::packing,
+    Accumulators, Bf16, CHUNK, Element, Engine, ErrorKind, F16, Fold, FoldOp, Half, Lane, Lanes,
+    MAX_CARRIED, MAX_SLOTS, Mismatch, Real, Rule, Scope, Stored, backend::packing,
 };
 
-use crate::Cpu;
 use crate::simd::{Job, Simd};
 use crate::team::{Rendezvous, Team};
+use crate::{Cpu, Memory};
 
 /// Lanes from which a tensor is worth sharing, and a batch worth waking threads for: about 20 us of work.
 const WORTH_SHARING: usize = 16 * CHUNK;
@@ -42,10 +42,22 @@ unsafe impl<T: Send> Send for Work<T> {}
 #[derive(Clone, Copy, Debug)]
 struct Tensor<T> {
     theta: *mut T,
-    grad: *const T,
+    /// Theta and the gradient as the network has them, of the type that the step is taken with.
+    params: *mut (),
+    grad: *const (),
     len: usize,
     /// Where its state begins in each slot.
     state: usize,
+}
+
+/// The tensors of one step, as [`Batch`] has them, with gradients of type `P`; and, where that is a half type, the
+/// parameters that theta is copied to.
+pub(crate) struct Tensors<'a, 't, 'p, T, P> {
+    pub(crate) theta: &'a mut [&'t mut [T]],
+    pub(crate) params: &'a mut [&'p mut [P]],
+    pub(crate) grad: &'a [&'a [P]],
+    pub(crate) slots: &'a mut [Memory<T>],
+    pub(crate) carried: &'a mut Memory<T>,
 }
 
 /// Step `t` of `rule`.
@@ -55,12 +67,12 @@ pub(crate) struct Step<'r, R> {
 }
 
 impl<R: Rule> Step<'_, R> {
-    pub(crate) fn run<T: Element>(
+    pub(crate) fn run<T: Element, P: Stored<T>>(
         &self,
         simd: Simd,
         team: &mut Team,
         work: &mut Work<T>,
-        batch: Batch<'_, '_, Cpu<T>>,
+        batch: Tensors<'_, '_, '_, T, P>,
     ) -> Result<(), ErrorKind> {
         let (mut total, mut longest, mut elements) = (0, 0, 0);
         let wrong = |what, tensor, expected, got| {
@@ -75,6 +87,14 @@ impl<R: Rule> Step<'_, R> {
         if batch.theta.len() != batch.grad.len() {
             return wrong("the list of grads", 0, batch.theta.len(), batch.grad.len());
         }
+        if P::HALF.is_some() && batch.theta.len() != batch.params.len() {
+            return wrong(
+                "the list of params",
+                0,
+                batch.theta.len(),
+                batch.params.len(),
+            );
+        }
         work.tensors.clear();
         let ranges = adarem::backend::ranges(batch.grad.iter().map(|grad| grad.len()));
         for (i, ((theta, grad), range)) in batch
@@ -88,13 +108,21 @@ impl<R: Rule> Step<'_, R> {
             if grad.len() != len {
                 return wrong("grad", i, len, grad.len());
             }
+            let mut params = std::ptr::null_mut();
+            if P::HALF.is_some() {
+                let lent = &mut *batch.params[i];
+                if lent.len() != len {
+                    return wrong("params", i, len, lent.len());
+                }
+                params = lent.as_mut_ptr().cast();
+            }
             total += len;
             longest = longest.max(len);
             elements = range.end;
-            let (theta, grad) = (theta.as_mut_ptr(), grad.as_ptr());
             work.tensors.push(Tensor {
-                theta,
-                grad,
+                theta: theta.as_mut_ptr(),
+                params,
+                grad: grad.as_ptr().cast(),
                 len,
                 state: range.start,
             });
@@ -142,14 +170,14 @@ impl<R: Rule> Step<'_, R> {
             let stage = Stage {
                 step: self,
                 tensors: &work.tensors,
-                slots,
+                slots: &slots,
                 carried: batch.carried.as_mut_ptr(),
                 folded: work.folded.as_mut_ptr(),
                 partials: work.partials.as_mut_ptr(),
                 threads,
                 made,
                 ends_at: AtomicUsize::new(0),
-                group: [const { AtomicUsize::new(0) }; FOLDS],
+                group: [const { AtomicU8::new(0) }; FOLDS],
                 next: AtomicUsize::new(0),
                 meeting: Rendezvous::default(),
                 misfit: AtomicBool::new(false),
@@ -158,6 +186,7 @@ impl<R: Rule> Step<'_, R> {
                 simd.run(Part {
                     stage: &stage,
                     index,
+                    lent: PhantomData::<P>,
                 })
             };
             if threads == 1 {
@@ -197,15 +226,15 @@ impl<R: Rule> Step<'_, R> {
 }
 
 /// Marks of a fold over the group.
-const SUM: usize = 1;
-const MAX_ABS: usize = 2;
+const SUM: u8 = 1;
+const MAX_ABS: u8 = 2;
 
 /// All tensors, from one fold over the group to the next.
 struct Stage<'a, R, T> {
     step: &'a Step<'a, R>,
     tensors: &'a [Tensor<T>],
     /// The state vectors, perhaps [packed](packing).
-    slots: [*mut T; MAX_SLOTS],
+    slots: &'a [*mut T; MAX_SLOTS],
     carried: *mut T,
     folded: *mut T,
     partials: *mut T,
@@ -215,7 +244,7 @@ struct Stage<'a, R, T> {
     /// Passes made when this stage ends at a fold over the group, else 0.
     ends_at: AtomicUsize,
     /// Which folds reach over the group.
-    group: [AtomicUsize; FOLDS],
+    group: [AtomicU8; FOLDS],
     /// The next tensor that no thread has taken.
     next: AtomicUsize,
     meeting: Rendezvous,
@@ -243,13 +272,14 @@ impl<R, T> Stage<'_, R, T> {
     }
 }
 
-/// What one thread does of a stage.
-struct Part<'a, R, T> {
+/// What one thread does of a stage, with params and gradients of type `P`.
+struct Part<'a, R, T, P> {
     stage: &'a Stage<'a, R, T>,
     index: usize,
+    lent: PhantomData<P>,
 }
 
-impl<R: Rule, T: Element> Job for Part<'_, R, T> {
+impl<R: Rule, T: Element, P: Stored<T>> Job for Part<'_, R, T, P> {
     #[inline(always)]
     fn run<const BITS: usize>(self) {
         // Constants of type bool: the compiler then leaves out, unseen, the loops that no rule of this type needs.
@@ -283,11 +313,11 @@ impl<T: Element> Stored<T> for Exact {
     }
 }
 
-impl<R: Rule, T: Element> Part<'_, R, T> {
+impl<R: Rule, T: Element, P: Stored<T>> Part<'_, R, T, P> {
     /// This thread's share of the stage, with state stored as `M`.
     #[inline(always)]
     fn walk<const BITS: usize, M: Stored<T>>(self) {
-        let Part { stage, index } = self;
+        let Part { stage, index, .. } = self;
         let shared = |tensor: &Tensor<T>| stage.threads > 1 && tensor.len >= WORTH_SHARING;
         let broken = BreakOnPanic(&stage.meeting);
         let tensors = stage.tensors.iter().enumerate();
@@ -301,7 +331,7 @@ impl<R: Rule, T: Element> Part<'_, R, T> {
             Some((i, tensor)) => Some((i, tensor, Some(index))),
             None => alone().map(|(i, tensor)| (i, tensor, None)),
         } {
-            Worker::<BITS, _, _, M>::new(stage, i, *tensor, share).run();
+            Worker::<BITS, _, _, M, P>::new(stage, i, *tensor, share).run();
         }
         std::mem::forget(broken);
     }
@@ -316,8 +346,9 @@ impl Drop for BreakOnPanic<'_> {
     }
 }
 
-/// The engine of one thread on one tensor, with vectors of `BITS` bits and state stored as `M`.
-struct Worker<'a, const BITS: usize, R, T, M> {
+/// The engine of one thread on one tensor, with vectors of `BITS` bits, state stored as `M`, and params and gradients
+/// as `P`.
+struct Worker<'a, const BITS: usize, R, T, M, P> {
     stage: &'a Stage<'a, R, T>,
     tensor: Tensor<T>,
     /// Which thread this is, where all threads share the tensor.
@@ -334,10 +365,12 @@ struct Worker<'a, const BITS: usize, R, T, M> {
     meetings: usize,
     /// Whether a fold over the group is awaited: what follows belongs to the next stage.
     waiting: bool,
-    stored: PhantomData<M>,
+    stored: PhantomData<(M, P)>,
 }
 
-impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>> Worker<'a, BITS, R, T, M> {
+impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>>
+    Worker<'a, BITS, R, T, M, P>
+{
     #[inline(always)]
     fn new(stage: &'a Stage<'a, R, T>, i: usize, tensor: Tensor<T>, shared: Option<usize>) -> Self {
         let mut found = [T::zero(); MAX_CARRIED];
@@ -392,22 +425,31 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>> Worker<'a, BITS, 
         slot: usize,
         from: usize,
         to: usize,
-    ) -> Lanes<'a, T, S, M> {
+    ) -> Lanes<'a, T, S, M, P> {
         let Tensor {
-            theta, grad, state, ..
+            theta,
+            params,
+            grad,
+            state,
+            ..
         } = self.tensor;
         let len = to - from;
-        // SAFETY: the batch lent theta and grad, of this length, and slots that hold this tensor's state
+        // SAFETY: the batch lent theta, grad and, of a half type, params, of this length, and slots that hold this tensor's state
         // from `state`, as `M`, which is no larger than `T` and as aligned at most, for the duration of the step; the
         // rest is the caller's promise.
         unsafe {
             let theta = std::slice::from_raw_parts_mut(theta.add(from), len);
-            let grad = std::slice::from_raw_parts(grad.add(from), len);
+            let params = if P::HALF.is_some() {
+                std::slice::from_raw_parts_mut(params.cast::<P>().add(from), len)
+            } else {
+                &mut []
+            };
+            let grad = std::slice::from_raw_parts(grad.cast::<P>().add(from), len);
             let slots = |k: usize| {
                 let slot = self.stage.slots[slot + k].cast::<M>();
                 std::slice::from_raw_parts_mut(slot.add(state + from), len)
             };
-            Lanes::new(theta, grad, array::from_fn(slots)).unwrap_unchecked()
+            Lanes::mixed(theta, params, grad, array::from_fn(slots)).unwrap_unchecked()
         }
     }
 
@@ -468,7 +510,9 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>> Worker<'a, BITS, 
     }
 }
 
-impl<const BITS: usize, R: Rule, T: Element, M: Stored<T>> Engine for Worker<'_, BITS, R, T, M> {
+impl<const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>> Engine
+    for Worker<'_, BITS, R, T, M, P>
+{
     type Real = T;
     const SLOTS: usize = R::SLOTS;
     const CARRIED: usize = R::CARRIED;

@@ -24,9 +24,9 @@ mod memory;
 mod simd;
 mod team;
 
-use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Plan, Rule};
+use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Optimizer, Plan, Rule, Stored};
 
-use engine::Step;
+use engine::{Step, Tensors};
 pub use memory::Memory;
 pub use simd::Simd;
 use team::Team;
@@ -68,6 +68,52 @@ impl<T: Element> Cpu<T> {
     pub fn with_simd(mut self, simd: Simd) -> Self {
         self.simd = simd.min(Simd::widest());
         self
+    }
+
+    /// A step in mixed precision: the parameters that the network computes with are `params`, and its gradients are of
+    /// the same type; `master` is the copy in full that the step is taken on, so that steps too small for the type add
+    /// up. `params` is rewritten by it, rounded to the nearest, in the same trip over memory: the bits are those of
+    /// [`Host::mixed`](adarem::Host::mixed). The checkpoint of the optimizer holds its state alone; the engine keeps
+    /// `master` beside it.
+    ///
+    /// With the adapters' `HalfState` around [`AdaRem`](adarem::AdaRem), a step moves 16 bytes a parameter.
+    ///
+    /// ```
+    /// use adarem::{AdaRem, Bf16, Optimizer, Stored};
+    /// use adarem_cpu::Cpu;
+    ///
+    /// let mut cpu = Cpu::new();
+    /// let mut optimizer = Optimizer::new(AdaRem { lr: 1e-3, ..AdaRem::default() }, &mut cpu, &[2])?;
+    /// let mut master = [1.0f32, -2.0];
+    /// let mut params = master.map(Bf16::store);
+    /// for _ in 0..1000 {
+    ///     let grad = params.map(|x| Bf16::store(2.0 * x.to_f32()));
+    ///     cpu.step_mixed(&mut optimizer, &mut [&mut master], &mut [&mut params], &[&grad])?;
+    /// }
+    /// assert!(params.iter().all(|x| x.to_f32().abs() < 0.3));
+    /// # Ok::<(), adarem::ErrorKind>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`]: a length that differs, in `params` too, is refused and nothing is changed.
+    pub fn step_mixed<R: Rule, P: Stored<T>>(
+        &mut self,
+        optimizer: &mut Optimizer<R, Self>,
+        master: &mut [&mut [T]],
+        params: &mut [&mut [P]],
+        grad: &[&[P]],
+    ) -> Result<(), ErrorKind> {
+        let turn = optimizer.begin(master.iter().map(|x| x.len()), grad.iter().map(|x| x.len()))?;
+        let tensors = Tensors {
+            theta: master,
+            params,
+            grad,
+            slots: &mut *turn.slots,
+            carried: &mut *turn.carried,
+        };
+        let (rule, t) = (turn.rule, turn.t);
+        let result = Step { rule, t }.run(self.simd, &mut self.team, &mut self.work, tensors);
+        turn.end(result)
     }
 
     /// The vector instructions in use.
@@ -147,6 +193,19 @@ impl<T: Element> Backend for Cpu<T> {
         t: u64,
         batch: Batch<'_, '_, Self>,
     ) -> Result<(), ErrorKind> {
-        Step { rule, t }.run(self.simd, &mut self.team, &mut self.work, batch)
+        let Batch {
+            theta,
+            grad,
+            slots,
+            carried,
+        } = batch;
+        let tensors = Tensors {
+            theta,
+            params: &mut [],
+            grad,
+            slots,
+            carried,
+        };
+        Step { rule, t }.run(self.simd, &mut self.team, &mut self.work, tensors)
     }
 }

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adarem::rules::{EachRule, for_each};
-use adarem::{AdaRem, CHUNK, Optimizer, Rule, Scope, Tunable};
+use adarem::{AdaRem, Bf16, CHUNK, Optimizer, Rule, Scope, Stored, Tunable};
 use adarem_cpu::Cpu;
 
 /// Counts what the whole process allocates.
@@ -46,6 +46,28 @@ fn allocations<R: Rule>(rule: R, threads: usize) -> usize {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
+/// The same in mixed precision.
+fn allocations_mixed<R: Rule>(rule: R, threads: usize) -> usize {
+    let lengths = [0, 7, 40 * CHUNK, 300];
+    let mut cpu = Cpu::<f32>::with_threads(threads);
+    let mut optimizer = Optimizer::new(rule, &mut cpu, &lengths).unwrap();
+    let mut master = lengths.map(|len| vec![0.5; len]);
+    let mut params = lengths.map(|len| vec![Bf16::store(0.5f32); len]);
+    let grad = params.clone();
+    let mut master = master.each_mut().map(Vec::as_mut_slice);
+    let mut params = params.each_mut().map(Vec::as_mut_slice);
+    let grad = grad.each_ref().map(Vec::as_slice);
+    let mut before = 0;
+    for t in 0..4 {
+        if t == 1 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        cpu.step_mixed(&mut optimizer, &mut master, &mut params, &grad)
+            .unwrap();
+    }
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
 struct Each;
 
 impl EachRule for Each {
@@ -79,4 +101,7 @@ fn steps_after_the_first_allocate_nothing() {
         ),
         0
     );
+    for threads in [1, 3] {
+        assert_eq!(allocations_mixed(AdaRem::default(), threads), 0);
+    }
 }
