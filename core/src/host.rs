@@ -3,7 +3,7 @@
 use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
 use crate::half::Stored;
-use crate::real::{Element, Real};
+use crate::real::{Element, Real, VECTORS};
 use crate::rule::{Engine, Lane, MAX_CARRIED};
 
 /// One tensor's memory for one step: what an engine without heap hands to a rule.
@@ -559,15 +559,7 @@ fn beside<T: Element>(op: FoldOp, mut acc: [T; ROW], row: [T; ROW]) -> [T; ROW] 
 
 /// Lanes that are stepped and folded side by side: enough to fill the widest vector register, or one where
 /// there are none.
-const ROW: usize = if cfg!(any(
-    target_feature = "sse2",
-    target_feature = "neon",
-    target_feature = "simd128"
-)) {
-    16
-} else {
-    1
-};
+const ROW: usize = if VECTORS { 16 } else { 1 };
 
 /// The slice without elements.
 const fn nothing<'a, T>() -> &'a mut [T] {

@@ -61,6 +61,13 @@ pub trait Real:
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 }
 
+/// Whether the processors that the library is built for have vector registers.
+pub(crate) const VECTORS: bool = cfg!(any(
+    target_feature = "sse2",
+    target_feature = "neon",
+    target_feature = "simd128"
+));
+
 /// The sign bits.
 const SIGN_F32: u32 = 1 << 31;
 const SIGN_F64: u64 = 1 << 63;
@@ -95,15 +102,17 @@ impl<T: Float + 'static> Real for T {
 
     #[inline(always)]
     fn xor_sign(self, of: T) -> T {
-        // The same as a choice between -self and self, in one instruction where a compiler makes three of the choice.
-        // The types are compared when the program is built.
-        if TypeId::of::<T>() == TypeId::of::<f32>()
+        // The same as the choice below, in one instruction of vectors where a compiler makes three of the choice; without
+        // vectors the choice is shorter. The types are compared when the program is built.
+        if VECTORS
+            && TypeId::of::<T>() == TypeId::of::<f32>()
             && let (Some(x), Some(of)) = (self.to_f32(), of.to_f32())
             && let Some(x) = T::from(f32::from_bits(x.to_bits() ^ of.to_bits() & SIGN_F32))
         {
             return x;
         }
-        if TypeId::of::<T>() == TypeId::of::<f64>()
+        if VECTORS
+            && TypeId::of::<T>() == TypeId::of::<f64>()
             && let (Some(x), Some(of)) = (self.to_f64(), of.to_f64())
             && let Some(x) = T::from(f64::from_bits(x.to_bits() ^ of.to_bits() & SIGN_F64))
         {
