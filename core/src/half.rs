@@ -331,6 +331,12 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_shown_as_an_f32_is() {
+        let (brief, exact) = (Bf16::from_f32(-1.5), F16::from_f32(0.25));
+        assert_eq!(std::format!("{brief:?} {exact:?}"), "-1.5 0.25");
+    }
+
+    #[test]
     fn two_numbers_share_an_element() {
         for half in [Half::Bf16, Half::F16] {
             let pair = [1.5f32, -0.0];

@@ -632,7 +632,7 @@ pub(crate) mod tests {
         ] {
             let turn = optimizer.begin(lengths(), lengths()).unwrap();
             assert_eq!((turn.t, turn.slots.len()), (t, 1));
-            assert_eq!(turn.end(result.clone()), result);
+            assert_eq!(turn.end(result), result);
             assert_eq!((optimizer.phase(), optimizer.steps()), (phase, steps));
         }
         assert!(optimizer.begin(lengths(), lengths()).is_err());

@@ -3,8 +3,8 @@
 
 mod walk;
 
-use adarem::projection::{Ball, HalfSpace, Interval, Projected, Region, Simplex};
-use adarem::{AdaRem, Host, Rule, Scope, Sgd};
+use adarem::projection::{Ball, HalfSpace, Interval, Projected, Region, Simplex, onto_sphere};
+use adarem::{AdaRem, Engine, Host, Invalid, Rule, Scope, Sgd, Slot, Tunable};
 use adarem_conformance::Random;
 use walk::{Walk, all_bits};
 
@@ -284,6 +284,143 @@ fn a_rate_of_0_stays_in_its_region() {
         HalfSpace::new(1.0),
         [inside([0.25, -3.0]), inside([2.0, 3.0])],
     );
+}
+
+/// Without lengths all are equal, so the nearest point is that of the ordinary sense.
+#[test]
+fn without_lengths_all_are_equal() {
+    fn check(region: impl Region) {
+        let (y, normal) = ([3.0, -4.0, 0.5], [1.0, -2.0, 0.25]);
+        let even = project(&region, &y, &[1.0; 3], &normal);
+        let (mut x, mut own) = (y, normal);
+        let mut host = Host::new(&mut x, &[0.0; 3], [&mut own], &mut []).unwrap();
+        region.project(None, 0, &mut host);
+        assert!(even != y && x.iter().zip(&even).all(|(a, b)| (a - b).abs() < 1e-15));
+    }
+    check(Ball::new(1.0));
+    check(HalfSpace::new(1.0));
+    check(Simplex::new(1.0));
+    check(Interval::default());
+}
+
+#[test]
+fn nothing_is_scaled_onto_a_sphere_where_there_is_nothing_to_scale_by() {
+    assert_eq!(onto_sphere(2.0, 8.0), 0.25);
+    for (radius, norm) in [
+        (1.0, 0.0),
+        (0.0, 1.0),
+        (0.0, 0.0),
+        (1.0, f64::INFINITY),
+        // Too small a norm to divide by.
+        (1e300, 1e-300),
+    ] {
+        assert_eq!(onto_sphere(radius, norm), 1.0, "{radius} / {norm}");
+    }
+    assert!(onto_sphere(1.0, f64::NAN).is_nan() && onto_sphere(f64::NAN, 1.0).is_nan());
+}
+
+#[test]
+fn a_projected_rule_keeps_its_own_state_then_the_lengths_then_that_of_the_region() {
+    let measured = Projected::<AdaRem, HalfSpace>::default();
+    let slots = [0, 1, 2].map(|k| measured.slot(k));
+    let normal = Slot {
+        name: "normal",
+        start: 1.0,
+    };
+    assert_eq!(
+        slots,
+        [AdaRem::default().slot(0), Slot::zero("length"), normal]
+    );
+    assert_eq!(Projected::<AdaRem, HalfSpace>::SLOTS, 3);
+    for k in 0..AdaRem::CARRIED {
+        assert_eq!(measured.carried(k), AdaRem::default().carried(k));
+    }
+    assert_eq!(Projected::<Sgd, HalfSpace>::SLOTS, 1);
+    assert_eq!(Projected::<Sgd, HalfSpace>::default().slot(0), normal);
+    assert_eq!(Projected::<AdaRem, Ball>::SLOTS, 2);
+}
+
+/// Not measured, so there are no lengths between its state and the region's.
+#[test]
+fn a_rule_that_does_not_measure_is_projected_as_if_all_lengths_were_equal() {
+    let rule = Projected {
+        rule: Sgd {
+            lr: 1.0,
+            ..Sgd::default()
+        },
+        region: HalfSpace::new(1.0),
+    };
+    let mut walk = Walk::new(&rule, vec![0.0f64, 0.0]);
+    walk.step(&rule, &[-4.0, -2.0]);
+    assert_eq!(walk.theta, [1.5, -0.5]);
+}
+
+#[test]
+fn regions_are_tuned_by_name() {
+    fn set<F: Region + Default + Clone + PartialEq + std::fmt::Debug>(
+        values: [(&str, f64); 2],
+        wanted: F,
+    ) {
+        let mut rule = Projected::<AdaRem, F>::default();
+        for (name, value) in values {
+            assert!(rule.set(name, value), "{name}");
+            assert_eq!(rule.get(name), Some(value));
+        }
+        assert_eq!(rule.region, wanted);
+        assert!(rule.set("lambda", 0.5));
+        assert_eq!(rule.rule.lambda, 0.5);
+    }
+    let scope = Scope::Group;
+    let (low, high) = (-3.0, 2.0);
+    set([("low", low), ("high", high)], Interval { low, high });
+    set(
+        [("ball_radius", 2.0), ("ball_scope", 1.0)],
+        Ball { radius: 2.0, scope },
+    );
+    set(
+        [("bound", 2.0), ("half_space_scope", 1.0)],
+        HalfSpace { bound: 2.0, scope },
+    );
+    set(
+        [("simplex_sum", 2.0), ("simplex_scope", 1.0)],
+        Simplex { sum: 2.0, scope },
+    );
+}
+
+/// Accepts its third step alone.
+#[derive(Clone, Copy)]
+struct ThirdStep;
+
+impl Rule for ThirdStep {
+    const NAME: &'static str = "third_step";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        self.check_at(0)
+    }
+
+    fn check_at(&self, t: u64) -> Result<(), Invalid> {
+        Sgd {
+            lr: if t == 2 { 1.0 } else { -1.0 },
+            ..Sgd::default()
+        }
+        .check()
+    }
+
+    fn step<E: Engine>(&self, _: u64, _: &mut E) {}
+}
+
+#[test]
+fn a_projected_rule_is_checked_at_its_step() {
+    let (rule, region) = (ThirdStep, Ball::new(1.0));
+    let projected = Projected { rule, region };
+    assert_eq!(projected.check().unwrap_err().name, "lr");
+    assert_eq!(projected.check_at(1).unwrap_err().name, "lr");
+    assert_eq!(projected.check_at(2), Ok(()));
+    let region = Ball::new(-1.0);
+    let refused = Projected { rule, region }.check_at(2).unwrap_err();
+    assert_eq!(refused.name, "radius");
 }
 
 #[test]

@@ -22,42 +22,123 @@ pub(crate) struct Faults {
 struct Judge {
     /// How the paths of its files begin.
     files: &'static [&'static str],
-    packages: &'static [&'static str],
-    /// Which of the packages' tests.
-    tests: &'static [&'static str],
-    /// Those of them that judge only what has survived all others.
-    slow: &'static [&'static str],
+    quick: Tests,
+    /// What judges those faults alone that have survived `quick`.
+    all: Tests,
 }
 
+#[derive(Clone, Copy)]
+struct Tests {
+    packages: &'static [&'static str],
+    /// Which of the packages' tests are built.
+    targets: &'static [&'static str],
+    /// Those of them that are not run.
+    skipped: &'static [&'static str],
+}
+
+impl Tests {
+    /// As cargo-mutants takes them, for runs with a fault and for the one without.
+    fn arguments(&self) -> Vec<String> {
+        let packages = self.packages.iter().map(|name| format!("--package={name}"));
+        let targets = self.targets.iter().copied().map(str::to_owned);
+        let to_cargo = packages.chain(targets);
+        let to_tests = self.skipped.iter().map(|name| format!("--skip={name}"));
+        to_cargo
+            .map(|argument| format!("--cargo-arg={argument}"))
+            .chain(["--".to_owned(), "--".to_owned()])
+            .chain(to_tests)
+            .collect()
+    }
+}
+
+const CORE: Tests = Tests {
+    packages: &["adarem"],
+    targets: &["--lib"],
+    skipped: &[],
+};
+
+const CUDA: Tests = Tests {
+    packages: &["adarem-cuda"],
+    targets: &[
+        "--test=program",
+        "--test=folds",
+        "--test=steps",
+        "--test=bits",
+    ],
+    skipped: &[],
+};
+
+const VULKAN: Tests = Tests {
+    packages: &["adarem-vulkan"],
+    targets: &[
+        "--lib",
+        "--test=mutations",
+        "--test=ops",
+        "--test=cutting",
+        "--test=modules",
+    ],
+    skipped: &[],
+};
+
 /// The first that fits is taken.
-const JUDGES: [Judge; 4] = [
+const JUDGES: [Judge; 6] = [
+    Judge {
+        files: &["core/src/projection"],
+        quick: Tests {
+            packages: &["adarem-conformance"],
+            targets: &["--test=projections"],
+            skipped: &[],
+        },
+        all: Tests {
+            packages: &["adarem", "adarem-conformance"],
+            targets: &["--lib", "--test=projections", "--test=properties"],
+            skipped: &[],
+        },
+    },
+    // It steps by itself, so no list of rules has it; its tests stand beside it.
+    Judge {
+        files: &["core/src/rules/adarem8"],
+        quick: CORE,
+        all: CORE,
+    },
     Judge {
         files: &["core/src/rules/"],
-        packages: &["adarem", "adarem-conformance"],
-        tests: &["--lib", "--test=value_stability", "--test=vectors"],
-        slow: &["lent::", "over_the_whole_range", "trajectory"],
+        quick: Tests {
+            packages: &["adarem-conformance"],
+            targets: &["--test=value_stability"],
+            skipped: &[],
+        },
+        all: Tests {
+            packages: &["adarem", "adarem-conformance"],
+            targets: &[
+                "--lib",
+                "--test=vectors",
+                "--test=special_values",
+                "--test=baselines",
+            ],
+            skipped: &[],
+        },
     },
     Judge {
         files: &["core/src/"],
-        packages: &["adarem"],
-        tests: &["--lib"],
-        slow: &[
-            "every_rule",
-            "one_tensor_has",
-            "over_the_whole_range",
-            "rules::",
-        ],
+        quick: Tests {
+            skipped: &[
+                "every_rule",
+                "one_tensor_has",
+                "over_the_whole_range",
+                "rules::",
+            ],
+            ..CORE
+        },
+        all: CORE,
     },
     Judge {
         files: &["backends/cuda/src/ptx"],
-        packages: &["adarem-cuda"],
-        tests: &[
-            "--test=program",
-            "--test=folds",
-            "--test=steps",
-            "--test=bits",
-        ],
-        slow: &["of_more", "at_lengths", "in_any_order", "where_memory"],
+        quick: Tests {
+            skipped: &["of_more", "at_lengths", "in_any_order", "where_memory"],
+            ..CUDA
+        },
+        all: CUDA,
     },
     Judge {
         files: &[
@@ -65,15 +146,11 @@ const JUDGES: [Judge; 4] = [
             "backends/vulkan/src/exact",
             "backends/vulkan/src/spirv",
         ],
-        packages: &["adarem-vulkan"],
-        tests: &[
-            "--lib",
-            "--test=mutations",
-            "--test=ops",
-            "--test=cutting",
-            "--test=modules",
-        ],
-        slow: &["every_rule", "dispatches_of", "pieces_of"],
+        quick: Tests {
+            skipped: &["every_rule", "dispatches_of", "pieces_of"],
+            ..VULKAN
+        },
+        all: VULKAN,
     },
 ];
 
@@ -92,32 +169,32 @@ pub(crate) fn run(shell: &Shell, faults: &Faults) -> Result {
     } else {
         faults.files.clone()
     };
+    let mut outcomes = Vec::new();
+    for (judge, files) in by_judge(&files)? {
+        eprintln!(
+            "{}: their mutants are listed in {OUT}/ as they are judged",
+            files.join(", ")
+        );
+        outcomes.extend(plant(shell, &files, judge)?);
+    }
     let page = shell.read_file(PAGE)?;
     let (mut rows, mut unexplained) = (Vec::new(), Vec::new());
     for file in &files {
-        let judge = judge(file).ok_or_else(|| format!("{file} has no judge"))?;
-        eprintln!("{file}: its mutants are listed in {OUT}/ as they are judged");
-        let outcomes = plant(shell, file, judge)?;
-        let count = |name| {
-            outcomes
-                .iter()
-                .filter(|(_, summary)| summary == name)
-                .count()
-        };
+        let of_file = |outcome: &&Outcome| outcome.file == *file;
+        let all: Vec<&Outcome> = outcomes.iter().filter(of_file).collect();
+        let count = |summary| all.iter().filter(|one| one.summary == summary).count();
         rows.push(format!(
             "| `{file}` | {} | {} | {} | {} | {} |",
-            outcomes.len(),
+            all.len(),
             count("CaughtMutant"),
             count("Unviable"),
             count("Timeout"),
             count("MissedMutant")
         ));
-        let survivors = outcomes
-            .into_iter()
-            .filter(|(_, summary)| summary == "MissedMutant");
+        let survivors = all.iter().filter(|one| one.summary == "MissedMutant");
         unexplained.extend(
             survivors
-                .map(|(name, _)| name)
+                .map(|one| one.name.as_str())
                 .filter(|name| !page.contains(&format!("`{name}`"))),
         );
     }
@@ -135,22 +212,54 @@ fn judge(file: &str) -> Option<&'static Judge> {
     JUDGES.iter().find(judges)
 }
 
-/// Every mutant of a file, without its line, and what became of it.
-fn plant(shell: &Shell, file: &str, judge: &Judge) -> Result<Vec<(String, String)>> {
-    let out = format!("{OUT}/{}", file.replace('/', "-"));
+/// Files that have the same judge are built together.
+fn by_judge(files: &[String]) -> Result<Vec<(&'static Judge, Vec<&str>)>> {
+    let mut groups: Vec<(&'static Judge, Vec<&str>)> = Vec::new();
+    for file in files {
+        let judge = judge(file).ok_or_else(|| format!("{file} has no judge"))?;
+        match groups.iter_mut().find(|(of, _)| std::ptr::eq(*of, judge)) {
+            Some((_, files)) => files.push(file),
+            None => groups.push((judge, vec![file])),
+        }
+    }
+    Ok(groups)
+}
+
+/// What became of a mutant.
+struct Outcome {
+    file: String,
+    /// Without its line.
+    name: String,
+    summary: String,
+}
+
+impl Outcome {
+    fn is_done(&self) -> bool {
+        self.summary == "CaughtMutant" || self.summary == "Unviable"
+    }
+}
+
+/// The names of the rules in some files, where every one of them has some: the golden bits of these alone are asked then.
+fn rules(shell: &Shell, files: &[&str]) -> Result<Option<Vec<String>>> {
+    let mut rules = Vec::new();
+    for file in files {
+        let text = shell.read_file(file)?;
+        let names = text.split("const NAME: &'static str = \"").skip(1);
+        let names = names.filter_map(|rest| rest.split('"').next());
+        let before = rules.len();
+        rules.extend(names.map(str::to_owned));
+        if rules.len() == before || !file.starts_with("core/src/rules/") {
+            return Ok(None);
+        }
+    }
+    Ok(Some(rules))
+}
+
+/// Every mutant of some files.
+fn plant(shell: &Shell, files: &[&str], judge: &Judge) -> Result<Vec<Outcome>> {
+    let out = format!("{OUT}/{}", files[0].replace('/', "-"));
     shell.remove_path(&out)?;
     shell.create_dir(&out)?;
-    let packages = judge
-        .packages
-        .iter()
-        .flat_map(|name| ["--test-package", name]);
-    let tests = judge.tests.iter().flat_map(|name| ["--cargo-arg", name]);
-    let common: &Vec<&str> = &packages.chain(tests).collect();
-    let skips: Vec<&str> = judge
-        .slow
-        .iter()
-        .flat_map(|name| ["--skip", name])
-        .collect();
     // Compiled for the compiler's speed, and only what a fault has touched.
     let _environment = [
         ("CARGO_PROFILE_DEV_OPT_LEVEL", "0".into()),
@@ -162,34 +271,43 @@ fn plant(shell: &Shell, file: &str, judge: &Judge) -> Result<Vec<(String, String
         ),
     ]
     .map(|(name, value): (&str, std::path::PathBuf)| shell.push_env(name, value));
+    let rules = rules(shell, files)?;
+    let _only = rules.map(|rules| shell.push_env("ADAREM_ONLY", rules.join(",")));
 
-    let done = |(_, summary): &(String, String)| summary == "CaughtMutant" || summary == "Unviable";
+    let files: &Vec<&str> = &files.iter().flat_map(|file| ["--file", file]).collect();
     let mut outcomes = Vec::new();
-    for (round, skips) in [("--no-shuffle", &skips[..]), ("--iterate", &[])] {
+    for (round, tests) in [("--no-shuffle", judge.quick), ("--iterate", judge.all)] {
+        let tests = &tests.arguments();
         let planted = cmd!(
             shell,
-            "cargo mutants --workspace --file {file} --output {out} {round} {common...} -- -- {skips...}"
+            "cargo mutants --workspace {files...} --output {out} {round} {tests...}"
         );
         let status = planted.ignore_status().output()?.status;
         // With 2 some have survived, with 3 some never ended.
         if !matches!(status.code(), Some(0 | 2 | 3)) {
-            return Err(format!("cargo-mutants failed on {file}: see {out}").into());
+            return Err(format!("cargo-mutants failed: see {out}").into());
         }
         let log = shell.read_file(format!("{out}/mutants.out/outcomes.json"))?;
         let log: Value = serde_json::from_str(&log)?;
-        outcomes.retain(done);
+        outcomes.retain(Outcome::is_done);
         for outcome in log["outcomes"].as_array().into_iter().flatten() {
             let mutant = &outcome["scenario"]["Mutant"];
-            let (Some(name), Some(summary)) =
-                (mutant["name"].as_str(), outcome["summary"].as_str())
-            else {
+            let (Some(file), Some(name), Some(summary)) = (
+                mutant["file"].as_str(),
+                mutant["name"].as_str(),
+                outcome["summary"].as_str(),
+            ) else {
                 continue;
             };
             let what = name.splitn(4, ':').last().unwrap_or(name);
-            outcomes.push((format!("{file}:{what}"), summary.to_owned()));
+            outcomes.push(Outcome {
+                file: file.to_owned(),
+                name: format!("{file}:{what}"),
+                summary: summary.to_owned(),
+            });
         }
         // Of nothing, cargo-mutants leaves no log.
-        if outcomes.iter().all(done) {
+        if outcomes.iter().all(Outcome::is_done) {
             break;
         }
     }

@@ -2,7 +2,7 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRemS, Dtype, Plan, Rule, Scope, Sgd, Tunable};
+use adarem::{AdaRem, AdaRemS, Dtype, Engine, Invalid, Lane, Plan, Rule, Scope, Sgd, Tunable};
 use adarem_cuda::ptx::{Form, Grid, Parameter, Program};
 
 fn plan<R: Rule>(rule: &R) -> Plan {
@@ -97,6 +97,31 @@ fn kernels_declare_what_the_program_says_they_take() {
     for_each(&mut Every);
 }
 
+/// Computes nothing.
+struct Idle;
+
+impl Rule for Idle {
+    const NAME: &'static str = "idle";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        engine.map(|x: Lane<_, 0>| x);
+    }
+}
+
+#[test]
+fn a_kernel_without_numbers_declares_no_registers_for_them() {
+    let program = Program::new(&plan(&Idle), Dtype::F32, Form::Fused);
+    assert_eq!(program.launches().len(), 1);
+    assert!(program.text().contains(".reg .pred %p<"));
+    assert!(!program.text().contains(".reg .f32"), "{}", program.text());
+}
+
 #[test]
 fn a_program_says_how_much_is_folded_and_handed_on() {
     let needs = |program: Program| (program.folds(), program.handed());
@@ -110,4 +135,31 @@ fn a_program_says_how_much_is_folded_and_handed_on() {
         .sum();
     assert_eq!(of(plan), (2, handed));
     assert!(handed > 0);
+}
+
+#[test]
+fn a_text_says_what_its_parts_do() {
+    let rule = AdaRem {
+        scope: Scope::Group,
+        ..AdaRem::default()
+    };
+    let program = Program::new(&plan(&rule), Dtype::F32, Form::Fused);
+    let lines = program.text().lines();
+    let notes: Vec<_> = lines
+        .filter_map(|line| line.trim().strip_prefix("// "))
+        .collect();
+    let wanted = [
+        "which chunk of which tensor",
+        "scalars",
+        "a whole chunk, 16 bytes at a time",
+        "lane by lane",
+        "the chunk's partials",
+        "the last block of the tensor goes on",
+        "the end of a tensor",
+        "the last tensor's block goes on",
+        "the end of the group",
+        "told to all threads",
+        "the scalars of every tensor",
+    ];
+    assert_eq!(notes, wanted);
 }

@@ -2,10 +2,10 @@
 
 mod support;
 
-use adarem::{Dtype, Plan, Scope, Setting, Tunable, rules, trace::trace};
+use adarem::{Dtype, Plan, Scope, Setting, Tunable, plan::Op, rules, trace::trace};
 use adarem_vulkan::{
     Division, Floats,
-    spirv::{Target, kernels},
+    spirv::{Stage, Target, kernels},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -144,6 +144,112 @@ fn the_same_plan_gives_the_same_words() {
     }
 }
 
+/// A module's instructions: opcode and operands.
+fn instructions(words: &[u32]) -> impl Iterator<Item = (u32, &[u32])> {
+    let mut rest = &words[5..];
+    std::iter::from_fn(move || {
+        let first = *rest.first()?;
+        let (instruction, others) = rest.split_at((first >> 16) as usize);
+        rest = others;
+        Some((first & 0xffff, &instruction[1..]))
+    })
+}
+
+/// A device whose own division is exact does not show by its bits which one it was told to take.
+#[test]
+fn the_devices_own_division_stands_in_lanes_that_ask_for_it_and_nowhere_else() {
+    let own = |words: &[u32]| {
+        let (mut divisions, mut roots) = (0, 0);
+        for (op, operands) in instructions(words) {
+            match (op, operands) {
+                (136, _) => divisions += 1,
+                (12, &[_, _, _, 31, _]) => roots += 1,
+                _ => {}
+            }
+        }
+        (divisions, roots)
+    };
+    let adam = trace(&adarem::Adam::default(), 1).unwrap().plan;
+    let adarem_s = trace(&adarem::AdaRemS::default(), 1).unwrap().plan;
+    for target in targets() {
+        for plan in [&adam, &adarem_s] {
+            for kernel in kernels(plan, target) {
+                let wanted = match (target.division, kernel.stage) {
+                    // An invocation works on four lanes side by side.
+                    (Division::Native, Stage::Chunks { pass }) => {
+                        let ops = plan.lane_ops(pass);
+                        let of_lanes = ops.iter().filter(|id| plan.lanes().contains(*id));
+                        let (mut divisions, mut roots) = (0, 0);
+                        for id in of_lanes {
+                            divisions += 4 * usize::from(matches!(plan.op(id), Op::Div(..)));
+                            roots += 4 * usize::from(matches!(plan.op(id), Op::Sqrt(_)));
+                        }
+                        (divisions, roots)
+                    }
+                    _ => (0, 0),
+                };
+                assert_eq!(own(&kernel.words), wanted, "{target:?} {:?}", kernel.stage);
+            }
+        }
+    }
+    let lanes = adam.lanes();
+    let by_device = |id: &_| matches!(adam.op(*id), Op::Div(..) | Op::Sqrt(_));
+    assert!(lanes.iter().filter(by_device).count() > 1);
+}
+
+/// By this the synchronisation layer, and a driver, tell which buffers a kernel leaves as they are.
+#[test]
+fn buffers_are_declared_as_only_read_where_no_kernel_writes_them() {
+    const STORAGE_BUFFER: u32 = 12;
+    let plan = trace(&adarem::AdaRemS::default(), 1).unwrap().plan;
+    for target in targets() {
+        for kernel in kernels(&plan, target) {
+            let (mut buffers, mut pointers) = (HashSet::new(), HashMap::new());
+            let (mut only_read, mut written) = (HashSet::new(), HashSet::new());
+            for instruction in instructions(&kernel.words) {
+                match instruction {
+                    (71, &[id, 24]) => drop(only_read.insert(id)),
+                    (59, &[_, id, STORAGE_BUFFER]) => drop(buffers.insert(id)),
+                    (65, &[_, id, base, ..]) => drop(pointers.insert(id, base)),
+                    (62, &[pointer, _]) => {
+                        let base = pointers.get(&pointer).copied().unwrap_or(pointer);
+                        written.insert(base);
+                    }
+                    _ => {}
+                }
+            }
+            let unwritten = buffers.difference(&written).copied().collect();
+            assert_eq!(only_read, unwritten, "{:?}", kernel.stage);
+            assert!(!written.is_disjoint(&buffers) && !only_read.is_empty());
+        }
+    }
+}
+
+/// What has nothing to do is not launched.
+#[test]
+fn a_step_has_the_stages_that_its_plan_needs() {
+    let target = targets()[0];
+    let stages = |plan: &Plan| -> Vec<Stage> {
+        kernels(plan, target)
+            .iter()
+            .map(|kernel| kernel.stage)
+            .collect()
+    };
+    let of = |plan: Result<adarem::trace::Traced, _>| stages(&plan.unwrap().plan);
+    let chunks = Stage::Chunks { pass: 0 };
+    assert_eq!(of(trace(&adarem::Sgd::default(), 1)), [chunks]);
+    let adarem = adarem::AdaRem::default();
+    assert_eq!(of(trace(&adarem, 1)), [chunks, Stage::Tensors]);
+    let group = adarem::AdaRem {
+        scope: Scope::Group,
+        ..adarem
+    };
+    assert_eq!(
+        of(trace(&group, 1)),
+        [chunks, Stage::Tensors, Stage::Group, Stage::Scalars]
+    );
+}
+
 /// Loads and stores of the kernel that rewrites the lanes, from its words: what goes through bindings of theta, the
 /// gradient and the slots. An invocation works on four lanes side by side.
 #[test]
@@ -159,10 +265,8 @@ fn adarem_moves_20_bytes_a_parameter() {
     let (mut bindings, mut sets) = (HashMap::new(), HashMap::new());
     let (mut buffers, mut pointers) = (HashSet::new(), HashSet::new());
     let (mut loads, mut stores) = (0, 0);
-    let mut at = 5;
-    while let Some(&first) = words.get(at) {
-        let end = at + (first >> 16) as usize;
-        match (first & 0xffff, &words[at + 1..end]) {
+    for instruction in instructions(words) {
+        match instruction {
             (71, &[id, 33, binding]) => drop(bindings.insert(id, binding)),
             (71, &[id, 34, set]) => drop(sets.insert(id, set)),
             // Theta, the gradient, m; behind them lie the partials.
@@ -174,7 +278,6 @@ fn adarem_moves_20_bytes_a_parameter() {
             (62, &[pointer, _]) => stores += usize::from(pointers.contains(&pointer)),
             _ => {}
         }
-        at = end;
     }
     assert_eq!((loads, stores), (4 * 3, 4 * 2), "theta, grad, m; theta, m");
     assert_eq!((loads + stores) / 4 * size_of::<f32>(), 20);

@@ -2,9 +2,9 @@
 
 mod support;
 
-use adarem::{Element, Optimizer};
+use adarem::{Element, Engine, Invalid, Lane, Optimizer, Real, Rule};
 use adarem_vulkan::{Division, Vulkan};
-use support::{Numbers, download, probe::Probe, same, upload};
+use support::{Numbers, compare, download, probe::Probe, same, upload};
 
 /// Where a device may leave the host's bits, by how much, and why. All else is exact, everywhere.
 struct Tolerance {
@@ -143,6 +143,70 @@ fn a_million_pairs_are_exact_in_f32() {
 #[test]
 fn a_million_pairs_are_exact_in_f64() {
     exact::<f64>();
+}
+
+/// With constants that `f64` tells from zero and `f32` does not.
+#[derive(Clone)]
+struct Tiny;
+
+impl Rule for Tiny {
+    const NAME: &'static str = "tiny";
+    const SLOTS: usize = 1;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        let [positive, negative] = [1e-60, -1e-60].map(E::Real::lit);
+        engine.map(|x: Lane<E::Real, 1>| Lane {
+            theta: x.grad * positive,
+            slot: [x.theta + negative],
+            ..x
+        });
+    }
+}
+
+#[test]
+fn a_constant_is_rounded_once_to_the_number_type() {
+    let Some(context) = support::context() else {
+        return;
+    };
+    let mut single = Vulkan::<f32>::new(&context).unwrap();
+    compare(&mut single, &Tiny, &[600], 2, Numbers::any).unwrap();
+    let mut double = Vulkan::<f64>::new(&context).unwrap();
+    compare(&mut double, &Tiny, &[600], 2, Numbers::mild).unwrap();
+}
+
+/// Reads nothing.
+#[derive(Clone)]
+struct Fill;
+
+impl Rule for Fill {
+    const NAME: &'static str = "fill";
+    const SLOTS: usize = 0;
+    const CARRIED: usize = 0;
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        let theta = E::Real::lit(2.5);
+        engine.map(|x: Lane<_, 0>| Lane { theta, ..x });
+    }
+}
+
+#[test]
+fn a_kernel_may_write_what_it_never_reads() {
+    let Some(context) = support::context() else {
+        return;
+    };
+    let mut single = Vulkan::<f32>::new(&context).unwrap();
+    compare(&mut single, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
+    let mut double = Vulkan::<f64>::new(&context).unwrap();
+    compare(&mut double, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
 }
 
 /// Distance in units in the last place, for numbers of one sign or near zero.

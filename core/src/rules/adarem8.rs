@@ -202,6 +202,47 @@ mod tests {
         }
     }
 
+    /// One line of the box after the other, in `f64`, from the state before each step.
+    #[test]
+    fn a_step_is_that_of_its_box() {
+        let rule = AdaRem {
+            lr: 0.5,
+            lambda: 0.75,
+            beta: 0.25,
+            weight_decay: 0.125,
+            ..AdaRem::default()
+        };
+        let mut before = [1; N];
+        let mut optimizer = AdaRem8::new(rule, &mut before).unwrap();
+        assert_eq!(optimizer.state(), [0; N]);
+        let (mut theta, mut state) = ([3.0f32; N], 9);
+        for t in 0..40u8 {
+            // Changed between steps.
+            let lr = 0.5 / f64::from(1 + t % 3);
+            optimizer.rule_mut().lr = lr;
+            let grad = gradient(t.into(), &mut state);
+            let (was, unit) = (theta, f64::from(optimizer.unit()));
+            let q: std::vec::Vec<f64> = optimizer.state().iter().map(|&q| q.into()).collect();
+            optimizer.step(&mut theta, &grad).unwrap();
+            let mut largest = 0.0f64;
+            let m: std::vec::Vec<f64> = (q.iter().zip(&grad))
+                .map(|(q, &g)| 0.25 * q * unit + 0.75 * f64::from(g))
+                .inspect(|m| largest = largest.max(m.abs()))
+                .collect();
+            let next = f64::from(optimizer.unit());
+            assert!((next * 127.0 / largest - 1.0).abs() < 1e-6);
+            for i in 0..N {
+                let (x, g) = (f64::from(was[i]), f64::from(grad[i]));
+                let factor = 1.0 + 0.75 * g.signum() * q[i] / 127.0;
+                let want = x - lr * 0.125 * x - lr * factor * g;
+                let scale = x.abs() + lr * 2.0 * g.abs();
+                assert!((f64::from(theta[i]) - want).abs() <= 1e-6 * scale);
+                let rounding = f64::from(optimizer.state()[i]) - m[i] / next;
+                assert!(rounding.abs() <= 0.5001, "{} for {}", m[i] / next, q[i]);
+            }
+        }
+    }
+
     #[test]
     fn the_first_step_is_plain_sgd_and_the_sign_never_turns() {
         let mut q = [0; N];

@@ -165,3 +165,39 @@ impl Tunable for RAdam {
         visit("decoupled", Setting::Flag(&mut self.decoupled));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RAdam;
+    use crate::{Host, Rule};
+
+    #[test]
+    fn a_length_of_just_5_is_trusted_by_the_form_that_holds() {
+        let just = |hold| RAdam {
+            beta2: 0.839_768_574_865_979,
+            hold,
+            ..RAdam::default()
+        };
+        assert_eq!(just(false).rectification(5), None);
+        assert!(just(true).rectification(5).is_some());
+    }
+
+    #[test]
+    fn a_decoupled_decay_goes_on_while_theta_is_held() {
+        let rule = RAdam {
+            lr: 0.5,
+            weight_decay: 0.25,
+            decoupled: true,
+            hold: true,
+            ..RAdam::default()
+        };
+        let (mut theta, mut m, mut v) = ([8.0f64], [0.0], [0.0]);
+        let slots = [&mut m[..], &mut v];
+        rule.step(
+            0,
+            &mut Host::new(&mut theta, &[1.0], slots, &mut []).unwrap(),
+        );
+        assert_eq!(theta, [7.0]);
+        assert!(m[0] > 0.0 && v[0] > 0.0);
+    }
+}

@@ -306,3 +306,59 @@ impl Tunable for SgdW {
         visit("base_lr", Setting::Optional(&mut self.base_lr));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SgdM;
+    use crate::{Host, Rule};
+
+    /// Theta after each of two steps with a gradient of 8, from 0.
+    fn two_steps(rule: SgdM) -> [f64; 2] {
+        let (mut theta, mut b) = ([0.0], [0.0]);
+        [0, 1].map(|t| {
+            let mut host = Host::new(&mut theta, &[8.0], [&mut b], &mut []).unwrap();
+            rule.step(t, &mut host);
+            theta[0]
+        })
+    }
+
+    #[test]
+    fn with_the_rate_inside_a_gradient_enters_by_the_product_of_rate_and_share() {
+        let rule = SgdM {
+            lr: 0.5,
+            momentum: 0.75,
+            lr_inside: true,
+            ..SgdM::default()
+        };
+        let average = SgdM {
+            average: true,
+            ..rule
+        };
+        assert_eq!(two_steps(average), [-1.0, -1.0 - 1.75]);
+        let dampened = SgdM {
+            dampening: 0.25,
+            ..rule
+        };
+        assert_eq!(two_steps(dampened), [-4.0, -4.0 - (3.0 + 3.0)]);
+    }
+
+    #[test]
+    fn at_a_rate_of_0_theta_coasts_where_the_rate_is_inside_and_else_rests() {
+        let after = |lr_inside, grad: &[f64]| {
+            let (mut theta, mut b) = ([-0.0], [4.0]);
+            let rule = SgdM {
+                lr: 0.0,
+                momentum: 0.75,
+                lr_inside,
+                ..SgdM::default()
+            };
+            let mut host = Host::new(&mut theta, grad, [&mut b], &mut []).unwrap();
+            rule.step(1, &mut host);
+            (theta[0].to_bits(), b[0])
+        };
+        assert_eq!(after(true, &[8.0]), ((-3.0f64).to_bits(), 3.0));
+        let resting = (-0.0f64).to_bits();
+        assert_eq!(after(false, &[8.0]), (resting, 11.0));
+        assert_eq!(after(false, &[f64::INFINITY]), (resting, f64::INFINITY));
+    }
+}
