@@ -9,9 +9,11 @@
 //! The bound is the memory: a rule reads and writes so many bytes a parameter, and cannot be faster than the device copies
 //! as many. Each row stands beside a copy of the same number of parameters, measured in the same rounds, in turn.
 
+use adarem::backend::packing;
 use adarem::plan::{Op, Plan};
 use adarem::trace::trace;
 use adarem::{AdaRem, AdaRemS, Adam, Backend, Optimizer, Rule, Sgd, SgdM};
+use adarem_adapters::HalfState;
 use adarem_cuda::{Cuda, Error, Memory, Tensor};
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,7 @@ fn table(cuda: &mut Cuda<f32>, lengths: &[usize]) -> Result<(), Error> {
     row(cuda, lengths, Sgd::default())?;
     row(cuda, lengths, SgdM::default())?;
     row(cuda, lengths, AdaRem::default())?;
+    row(cuda, lengths, HalfState::bf16(AdaRem::default()))?;
     row(cuda, lengths, AdaRemS::default())?;
     row(cuda, lengths, Adam::default())
 }
@@ -119,15 +122,22 @@ fn row<R: Rule + Clone>(cuda: &mut Cuda<f32>, lengths: &[usize], rule: R) -> Res
 
 /// Bytes that a step of the plan must move for each parameter.
 fn bytes(plan: &Plan) -> usize {
+    let full = size_of::<f32>();
+    let state = match packing::<Cuda<f32>>(plan.half()) {
+        Some(_) => full / 2,
+        None => full,
+    };
     let touched = plan.passes().iter().enumerate().map(|(index, pass)| {
-        let loads = |id: &u16| matches!(plan.op(*id), Op::Theta(_) | Op::Grad(_) | Op::Slot(..));
-        let reads = plan.lane_ops(index).iter().filter(loads).count();
-        let slots = (0..plan.slots())
-            .filter(|k| pass.slot(*k).is_some())
-            .count();
-        reads + slots + usize::from(pass.theta().is_some())
+        let read = |id| match plan.op(id) {
+            Op::Theta(_) | Op::Grad(_) => full,
+            Op::Slot(..) => state,
+            _ => 0,
+        };
+        let reads: usize = plan.lane_ops(index).iter().map(read).sum();
+        let slots = (0..plan.slots()).filter(|k| pass.slot(*k).is_some());
+        reads + state * slots.count() + full * usize::from(pass.theta().is_some())
     });
-    touched.sum::<usize>() * size_of::<f32>()
+    touched.sum()
 }
 
 /// Seconds that one of `work` takes, repeated until a round is over.

@@ -4,6 +4,7 @@ use crate::device::{Allocation, Device, Kernels};
 use crate::ptx::{Form, Parameter, Program};
 use crate::tables::Tables;
 use crate::{Error, Memory, Tensor};
+use adarem::backend::packing;
 use adarem::plan::Plan;
 use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Tensor as _};
 use core::any::TypeId;
@@ -211,6 +212,8 @@ impl<T: Element> Backend for Cuda<T> {
     type Memory = Memory<T>;
     type Error = Error;
 
+    const PACKS: bool = true;
+
     fn zeros(&mut self, len: usize) -> Result<Memory<T>, Error> {
         let bytes = len
             .checked_mul(size_of::<T>())
@@ -323,7 +326,11 @@ fn check<T: Element>(
             .into());
         }
     }
-    let end = batch.ranges().last().map_or(0, |range| range.end);
+    let lanes = batch.ranges().last().map_or(0, |range| range.end);
+    let end = match packing::<Cuda<T>>(plan.half()) {
+        Some(_) => lanes.div_ceil(2),
+        None => lanes,
+    };
     if let Some(short) = batch.slots.iter().find(|slot| slot.len() < end) {
         fits("slot", end, short.len(), false)?;
     }

@@ -11,7 +11,8 @@
 //!   compiled under the text;
 //! - every float operation that rounds says `.rn`, so nothing is contracted, and none says `.ftz`;
 //! - theta and gradient are read and written 16 bytes at a time where both are so aligned and the chunk is whole, else
-//!   lane by lane; either way in the same order of additions;
+//!   lane by lane; either way in the same order of additions. State that is [packed](adarem::backend::packing) goes along,
+//!   8 bytes at a time or 2;
 //! - `sm_70` and PTX 6.0, which every driver since CUDA 9 compiles for its GPU.
 //!
 //! ```
@@ -25,13 +26,16 @@
 //! # Ok::<(), adarem::plan::Misfit>(())
 //! ```
 
+mod half;
 mod ops;
 mod pass;
 mod tree;
 mod writer;
 
+use crate::Cuda;
+use adarem::backend::packing;
 use adarem::plan::{Id, Op, Plan};
-use adarem::{Dtype, Scope};
+use adarem::{Dtype, Half, Scope};
 use pass::Kernel;
 
 /// Threads of a block. Each has four of the [`WIDTH`](adarem::WIDTH) accumulators.
@@ -79,7 +83,7 @@ pub enum Parameter {
     Tensors,
     /// Address of the gradients' addresses.
     Gradients,
-    /// Address of a slot.
+    /// Address of a slot, packed or not.
     Slot(usize),
     /// Address of the carried scalars, tensor by tensor.
     Carried,
@@ -236,6 +240,14 @@ impl End {
             folds,
             reaches_group,
         }
+    }
+}
+
+/// How the state vectors of a plan are packed.
+fn packed(plan: &Plan, dtype: Dtype) -> Option<Half> {
+    match dtype {
+        Dtype::F64 => packing::<Cuda<f64>>(plan.half()),
+        _ => packing::<Cuda<f32>>(plan.half()),
     }
 }
 

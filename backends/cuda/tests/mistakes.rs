@@ -4,6 +4,7 @@
 mod beside;
 
 use adarem::{AdaRem, AdaRemS, Element, Rule};
+use adarem_adapters::HalfState;
 use adarem_cuda_softdriver::{Machine, Order};
 use beside::{Setting, differ};
 
@@ -202,6 +203,78 @@ fn every_planted_mistake_is_noticed_in_f64() {
     ];
     for (what, from, to) in mistakes {
         let said = notices::<f64>(from, to);
+        println!("{what}: {said:?}");
+        assert!(said.is_some(), "{what}");
+    }
+}
+
+/// As [`notices`], of rules whose state is packed: where vectors are read and where lanes are.
+fn notices_packed(from: &str, to: &str) -> Option<String> {
+    let mut planted = false;
+    for shift in [0, 1] {
+        let setting = Setting {
+            shift,
+            ..Setting::of(&[1, 4097, 0, 600])
+        };
+        let (bf16, f16) = (
+            HalfState::bf16(AdaRem::default()),
+            HalfState::f16(AdaRemS::default()),
+        );
+        let said = [
+            beside_one::<f32, _>(&bf16, &setting, (from, to), &mut planted),
+            beside_one::<f32, _>(&f16, &setting, (from, to), &mut planted),
+        ];
+        if let Some(said) = said.into_iter().flatten().next() {
+            return Some(said);
+        }
+    }
+    assert!(planted, "no kernel has {from:?}");
+    None
+}
+
+#[test]
+fn every_planted_mistake_in_packed_state_is_noticed() {
+    let mistakes = [
+        (
+            "the other half of a number is loaded",
+            "{%h4, %h0};",
+            "{%h0, %h4};",
+        ),
+        (
+            "the other half of a number is stored",
+            "{%h9, %h8},",
+            "{%h8, %h9},",
+        ),
+        (
+            "a lane becomes its neighbour",
+            "{%h8, %h10, %h12, %h14}",
+            "{%h10, %h8, %h12, %h14}",
+        ),
+        (
+            "packed state begins where it would in full",
+            "mul.lo.u64 %d31, %d28, 2;",
+            "mul.lo.u64 %d31, %d28, 4;",
+        ),
+        (
+            "a thread's vector lies elsewhere",
+            "mul.wide.u32 %d39, %r0, 8;",
+            "mul.wide.u32 %d39, %r0, 16;",
+        ),
+        ("a thread's lane lies elsewhere", "%r0, 2;\n", "%r0, 4;\n"),
+        ("packed state is walked as in full", ", 1024;", ", 2048;"),
+        (
+            "a lane is stored over its neighbour",
+            "st.global.b16 [%d46+256]",
+            "st.global.b16 [%d46+258]",
+        ),
+        (
+            "the type is another",
+            "cvt.rn.f16.f32 %h4, %f53;",
+            "mov.b32 {%h5, %h4}, %f53;",
+        ),
+    ];
+    for (what, from, to) in mistakes {
+        let said = notices_packed(from, to);
         println!("{what}: {said:?}");
         assert!(said.is_some(), "{what}");
     }

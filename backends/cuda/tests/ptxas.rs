@@ -12,7 +12,8 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{Dtype, Tunable};
+use adarem::{AdaRem, AdaRemS, Bf16, Dtype, F16, SgdM, Tunable};
+use adarem_adapters::HalfState;
 use adarem_cuda::ptx::{Form, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -128,6 +129,11 @@ fn every_rule_assembles_for_every_generation_without_spills() {
     }
     let mut programs = Programs::default();
     for_each(&mut programs);
+    // With state packed in 16 bits.
+    programs.rule::<HalfState<AdaRem, Bf16>>();
+    programs.rule::<HalfState<AdaRemS, Bf16>>();
+    programs.rule::<HalfState<AdaRem, F16>>();
+    programs.rule::<HalfState<SgdM, F16>>();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for Assembler {
         program,

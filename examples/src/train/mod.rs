@@ -2,9 +2,10 @@
 //! the other.
 //!
 //! [`Settings`] say what is run, [`Race`] runs it and can be stopped after any step, [`checkpoint`]
-//! keeps it in a file, and [`report`] shows what came of it.
+//! keeps it in a file, and [`report`] shows what came of it. [`command`] is the program around them.
 
 pub mod checkpoint;
+pub mod command;
 mod descent;
 mod meter;
 mod method;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Method;
 use crate::task::{Digits, Task, Text};
 
-/// What is run: everything that decides a bit of the outcome, as a checkpoint keeps it.
+/// What is run: everything that decides a bit of the outcome, and what carries it out, as a checkpoint
+/// keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What is learnt.

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Pred,
+    B16,
     B32,
     B64,
     U32,
@@ -18,6 +19,7 @@ impl Type {
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "pred" => Self::Pred,
+            "b16" => Self::B16,
             "b32" => Self::B32,
             "b64" => Self::B64,
             "u32" => Self::U32,
@@ -34,6 +36,7 @@ impl Type {
     pub(crate) fn size(self) -> usize {
         match self {
             Self::Pred => 1,
+            Self::B16 => 2,
             Self::B32 | Self::U32 | Self::S32 | Self::F32 => 4,
             Self::B64 | Self::U64 | Self::S64 | Self::F64 => 8,
         }
@@ -48,7 +51,7 @@ impl Type {
     }
 
     pub(crate) fn is_bits(self) -> bool {
-        matches!(self, Self::B32 | Self::B64)
+        matches!(self, Self::B16 | Self::B32 | Self::B64)
     }
 
     /// Whether an instruction of this type may name a register of `other`: one size, and bits go with everything,
@@ -97,6 +100,10 @@ pub(crate) enum Unary {
     Absolute,
     SquareRoot,
     Not,
+    /// `cvt.f32.f16`
+    Widen,
+    /// `cvt.rn.f16.f32`
+    Narrow,
 }
 
 /// One value for two.
@@ -166,15 +173,19 @@ pub(crate) enum Action {
         from: Source,
         narrow: bool,
     },
-    /// `mov.b64 {low, high}, wide`
+    /// `mov.b64 {low, high}, wide`, or of 32 bits
     Split {
         to: [Register; 2],
         from: Source,
+        /// Of each half.
+        bits: u32,
     },
-    /// `mov.b64 wide, {low, high}`
+    /// `mov.b64 wide, {low, high}`, or of 32 bits
     Join {
         to: Register,
         from: [Source; 2],
+        /// Of each half.
+        bits: u32,
     },
     Load {
         space: Space,

@@ -9,7 +9,9 @@ const ALIGN: u64 = 512;
 /// Unmapped bytes between allocations, so that running over the end of one does not reach the next.
 const GAP: u64 = 4096;
 /// Bytes that are tracked together; nothing smaller is ever accessed.
-const WORD: usize = 4;
+const WORD: usize = 2;
+/// Bytes that an atomic replaces.
+const ATOMIC: usize = 4;
 
 /// Who last wrote a word.
 #[derive(Clone, Copy, Default)]
@@ -214,19 +216,19 @@ impl Memory {
         address: u64,
         with: impl FnOnce(u32) -> u32,
     ) -> Result<u32, Fault> {
-        Self::aligned(address, WORD)?;
-        let (allocation, offset) = self.find(address, WORD)?;
-        let mark = &mut allocation.marks[offset / WORD];
-        if !mark.is_set {
+        Self::aligned(address, ATOMIC)?;
+        let (allocation, offset) = self.find(address, ATOMIC)?;
+        let marks = &mut allocation.marks[offset / WORD..(offset + ATOMIC) / WORD];
+        if marks.iter().any(|mark| !mark.is_set) {
             return Err(Fault::other(format!(
                 "nothing was ever written at {address:#x}"
             )));
         }
-        *mark = Mark {
+        marks.fill(Mark {
             is_set: true,
             ..Mark::default()
-        };
-        let word = &mut allocation.bytes[offset..offset + WORD];
+        });
+        let word = &mut allocation.bytes[offset..offset + ATOMIC];
         let old = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         word.copy_from_slice(&with(old).to_le_bytes());
         Ok(old)

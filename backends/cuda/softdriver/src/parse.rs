@@ -359,11 +359,9 @@ impl Reader {
         } else {
             bits
         };
-        Ok(Source::Constant(if kind.size() == 4 {
-            bits & 0xffff_ffff
-        } else {
-            bits
-        }))
+        Ok(Source::Constant(
+            bits & (u64::MAX >> (64 - 8 * kind.size())),
+        ))
     }
 
     fn two_sources(&mut self, first: Type, second: Type, scope: &Scope) -> Result<[Source; 2]> {
@@ -467,7 +465,12 @@ impl Reader {
                     by: self.register(Type::Pred, scope)?,
                 })
             }
-            ["mov", "b64"] => self.move_64(scope),
+            ["cvt", "f32", "f16"] => self.unary_of(Unary::Widen, Type::F32, Type::B16, scope),
+            ["cvt", "rn", "f16", "f32"] => {
+                self.unary_of(Unary::Narrow, Type::B16, Type::F32, scope)
+            }
+            ["mov", "b32"] => self.move_parts(Type::B32, Type::B16, scope),
+            ["mov", "b64"] => self.move_parts(Type::B64, Type::B32, scope),
             ["mov", kind] => {
                 let kind = self.kind(kind)?;
                 self.unary(Unary::Move, kind, scope)
@@ -482,13 +485,17 @@ impl Reader {
     }
 
     fn unary(&mut self, what: Unary, kind: Type, scope: &Scope) -> Result<Action> {
+        self.unary_of(what, kind, kind, scope)
+    }
+
+    fn unary_of(&mut self, what: Unary, kind: Type, of: Type, scope: &Scope) -> Result<Action> {
         let to = self.register(kind, scope)?;
         self.expect(",")?;
         Ok(Action::Unary {
             what,
             kind,
             to,
-            from: self.source(kind, scope)?,
+            from: self.source(of, scope)?,
         })
     }
 
@@ -532,29 +539,27 @@ impl Reader {
         })
     }
 
-    fn move_64(&mut self, scope: &Scope) -> Result<Action> {
+    /// `mov` of bits, which may take them apart or put them together.
+    fn move_parts(&mut self, whole: Type, part: Type, scope: &Scope) -> Result<Action> {
+        let bits = 8 * part.size() as u32;
         if self.peek() == "{" {
-            let to = self.vector(2, |reader| reader.register(Type::B32, scope))?;
+            let to = self.vector(2, |reader| reader.register(part, scope))?;
             self.expect(",")?;
-            let from = self.source(Type::B64, scope)?;
-            return Ok(Action::Split {
-                to: [to[0], to[1]],
-                from,
-            });
+            let from = self.source(whole, scope)?;
+            let to = [to[0], to[1]];
+            return Ok(Action::Split { to, from, bits });
         }
-        let to = self.register(Type::B64, scope)?;
+        let to = self.register(whole, scope)?;
         self.expect(",")?;
         if self.peek() == "{" {
-            let from = self.vector(2, |reader| reader.source(Type::B32, scope))?;
-            return Ok(Action::Join {
-                to,
-                from: [from[0], from[1]],
-            });
+            let from = self.vector(2, |reader| reader.source(part, scope))?;
+            let from = [from[0], from[1]];
+            return Ok(Action::Join { to, from, bits });
         }
-        let from = self.source(Type::B64, scope)?;
+        let from = self.source(whole, scope)?;
         Ok(Action::Unary {
             what: Unary::Move,
-            kind: Type::B64,
+            kind: whole,
             to,
             from,
         })
@@ -607,7 +612,9 @@ impl Reader {
             _ => return Err(unknown()),
         };
         let kind = self.kind(kind)?;
-        if kind == Type::Pred || width * kind.size() > 16 || (relaxed && space != Space::Global) {
+        let only_global = relaxed || kind == Type::B16;
+        if kind == Type::Pred || width * kind.size() > 16 || (only_global && space != Space::Global)
+        {
             return Err(unknown());
         }
         Ok((space, width, kind))

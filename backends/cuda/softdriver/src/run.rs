@@ -316,12 +316,13 @@ impl<'a> Block<'a> {
                 let mask = if *narrow { 0xffff_ffff } else { u64::MAX };
                 self.map([*from], *to, active, |[value]| value & mask)?;
             }
-            Action::Split { to, from } => {
-                self.map([*from], to[0], active, |[value]| value & 0xffff_ffff)?;
-                self.map([*from], to[1], active, |[value]| value >> 32)?;
+            Action::Split { to, from, bits } => {
+                let low = (1 << bits) - 1;
+                self.map([*from], to[0], active, |[value]| value & low)?;
+                self.map([*from], to[1], active, |[value]| value >> bits)?;
             }
-            Action::Join { to, from } => {
-                self.map(*from, *to, active, |[low, high]| low | (high << 32))?;
+            Action::Join { to, from, bits } => {
+                self.map(*from, *to, active, |[low, high]| low | (high << bits))?;
             }
             Action::Load {
                 space,
@@ -429,6 +430,8 @@ impl<'a> Block<'a> {
             (Unary::SquareRoot, _) => {
                 self.map(from, to, active, |[x]| f64::from_bits(x).sqrt().to_bits())
             }
+            (Unary::Widen, _) => self.map(from, to, active, |[x]| bits_of(widened(x))),
+            (Unary::Narrow, _) => self.map(from, to, active, |[x]| narrowed(float(x))),
         }
     }
 
@@ -440,8 +443,8 @@ impl<'a> Block<'a> {
         from: [Source; 2],
         active: &[usize],
     ) -> Result<(), Fault> {
-        let narrow = kind.size() == 4;
-        let cut = move |x: u64| if narrow { x & 0xffff_ffff } else { x };
+        let all = u64::MAX >> (64 - 8 * kind.size());
+        let cut = move |x: u64| x & all;
         match (what, kind) {
             (Binary::Add, Type::F32) => self.floats(from, to, active, |a, b| a + b),
             (Binary::Subtract, Type::F32) => self.floats(from, to, active, |a, b| a - b),
@@ -717,6 +720,37 @@ fn float(bits: u64) -> f32 {
 
 fn bits_of(x: f32) -> u64 {
     u64::from(x.to_bits())
+}
+
+/// The number with these bits of binary16: sign 1, exponent 5, fraction 10.
+fn widened(bits: u64) -> f32 {
+    let (exponent, fraction) = (bits >> 10 & 0x1f, (bits & 0x3ff) as f32);
+    let magnitude = match exponent {
+        0 => fraction * 2.0_f32.powi(-24),
+        0x1f if fraction == 0.0 => f32::INFINITY,
+        0x1f => f32::NAN,
+        _ => (1024.0 + fraction) * 2.0_f32.powi(exponent as i32 - 25),
+    };
+    if bits & 0x8000 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
+}
+
+/// The bits of the number of binary16 that is nearest, of two the even one. A NaN is the one that hardware gives.
+fn narrowed(x: f32) -> u64 {
+    if x.is_nan() {
+        return 0x7fff;
+    }
+    let sign = u64::from(x.to_bits() >> 16 & 0x8000);
+    // Of the least normal number, for all that are smaller.
+    let exponent = ((x.to_bits() >> 23 & 0xff) as i32 - 127).max(-14);
+    let places = (f64::from(x.abs()) * 2.0_f64.powi(10 - exponent)).round_ties_even();
+    // Exponent and fraction in one number, in which the carry from the one to the other is right.
+    let bits = ((exponent + 14) as u64 * 1024).saturating_add(places as u64);
+    // What is too large is infinite.
+    sign | bits.min(0x7c00)
 }
 
 /// PTX's `max`: a NaN loses, and +0 is larger than -0.

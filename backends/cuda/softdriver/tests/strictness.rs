@@ -23,7 +23,7 @@ fn kernel(body: &str) -> String {
     format!(
         ".version 6.0\n.target sm_70\n.address_size 64\n\
          .visible .entry k(.param .u64 data)\n.maxntid 64\n{{\n\
-         .reg .pred %p<4>; .reg .b32 %r<8>; .reg .b64 %rd<8>; .reg .f32 %f<8>; .reg .f64 %fd<8>;\n\
+         .reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<8>; .reg .b64 %rd<8>; .reg .f32 %f<8>; .reg .f64 %fd<8>;\n\
          .shared .align 16 .b8 pool[256];\n\
          ld.param.u64 %rd0, [data]; cvta.to.global.u64 %rd0, %rd0;\n\
          mov.u32 %r0, %tid.x; mov.u32 %r1, %ctaid.x;\n{body}\nret;\n}}"
@@ -144,6 +144,74 @@ fn barriers_and_shuffles_want_everyone() {
     let miss =
         "setp.lt.u32 %p0, %r0, 16; @%p0 bra L; shfl.sync.down.b32 %r2, %r0, 1, 31, 0xffffffff; L:";
     faults(miss, 32, "are there");
+}
+
+#[test]
+fn halves_of_words_are_memory_of_their_own() {
+    let neighbours = "mul.wide.u32 %rd1, %r0, 2; add.u64 %rd1, %rd0, %rd1; mov.b32 {%h0, %h1}, %r0; \
+                      st.global.b16 [%rd1], %h0;";
+    gives(neighbours, |index| {
+        if index < 32 {
+            (2 * index) | ((2 * index + 1) << 16)
+        } else {
+            0
+        }
+    });
+    faults("mov.b16 %h0, 7; st.global.b16 [%rd0+2], %h0;", 64, "race");
+    faults("ld.global.b16 %h0, [%rd0+1];", 32, "not aligned");
+    faults("ld.global.b16 %h0, [%rd0+256];", 32, "no allocation");
+    faults("ld.shared.b16 %h0, [pool];", 32, "unknown instruction");
+    faults("mov.b16 %r2, 0;", 32, "the instruction is B16");
+    gives(
+        &(String::from("mov.b32 {%h0, %h1}, %r0; mov.b32 %r7, {%h1, %h0};") + STORE),
+        |index| index << 16,
+    );
+}
+
+#[test]
+fn halves_of_floats_are_rounded_to_the_nearest() {
+    let place = |exponent| 2.0_f32.powi(exponent);
+    for (x, bits) in [
+        (0.0, 0),
+        (-2.0, 0xc000),
+        (0.1, 0x2e66),
+        (65504.0, 0x7bff),
+        (65520.0_f32.next_down(), 0x7bff),
+        (65520.0, 0x7c00),
+        (f32::MAX, 0x7c00),
+        (f32::NEG_INFINITY, 0xfc00),
+        (f32::NAN, 0x7fff),
+        // Ties go to the even one.
+        (1.0 + place(-11), 0x3c00),
+        (1.0 + 3.0 * place(-11), 0x3c02),
+        (place(-14), 0x0400),
+        (place(-14).next_down(), 0x0400),
+        (place(-24), 1),
+        (place(-25), 0),
+        (place(-25).next_up(), 1),
+        (-1.5 * place(-24), 0x8002),
+        (f32::from_bits(1), 0),
+    ] {
+        let set = format!(
+            "mov.f32 %f0, 0f{:08X}; cvt.rn.f16.f32 %h0, %f0;",
+            x.to_bits()
+        );
+        gives(
+            &format!("{set} mov.b16 %h1, 0; mov.b32 %r7, {{%h0, %h1}}; {STORE}"),
+            |_| bits,
+        );
+    }
+    for (bits, x) in [
+        (0x8000, -0.0),
+        (0x3c01, 1.0 + place(-10)),
+        (0x7bff, 65504.0),
+        (0xfc00, f32::NEG_INFINITY),
+        (0x0001, place(-24)),
+        (0x83ff, -1023.0 * place(-24)),
+    ] {
+        let set = format!("mov.b16 %h0, {bits}; cvt.f32.f16 %f0, %h0;");
+        gives(&format!("{set} mov.b32 %r7, %f0; {STORE}"), |_| x.to_bits());
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The kernels of one pass, from their parts: the lanes of a chunk, the end of a tensor, the end of the group.
 
+use super::half;
 use super::ops::{Values, evaluate, select};
 use super::tree::{self, OWNED, Owned};
 use super::writer::{Label, Register, Writer};
-use super::{End, Parameter, THREADS};
+use super::{End, Parameter, THREADS, packed};
 use adarem::plan::{Id, Op, OpSet, Pass, Plan};
-use adarem::{CHUNK, Dtype, Fold, FoldOp, Scope, WIDTH};
+use adarem::{CHUNK, Dtype, Fold, FoldOp, Half, Scope, WIDTH};
 
 /// Partials that a thread loads at once when it folds a list, so that their latencies overlap.
 const AHEAD: usize = 4;
@@ -51,6 +52,75 @@ struct Stream {
     read: Option<Id>,
     /// What it becomes, where it changes.
     written: Option<Id>,
+    /// Its numbers' type in memory, where they are packed.
+    packed: Option<Half>,
+}
+
+/// Bytes of a lane in memory.
+fn lane_bytes(packed: Option<Half>, writer: &Writer) -> usize {
+    match packed {
+        Some(_) => half::BYTES,
+        None => writer.size(),
+    }
+}
+
+impl Stream {
+    fn bytes(&self, writer: &Writer) -> usize {
+        lane_bytes(self.packed, writer)
+    }
+
+    /// How PTX writes the type of a lane.
+    fn kind(&self, writer: &Writer) -> &'static str {
+        match self.packed {
+            Some(_) => "b16",
+            None => writer.real_type(),
+        }
+    }
+
+    /// Loads neighbouring lanes, in one access.
+    fn load(&self, writer: &mut Writer, offset: usize, lanes: usize) -> Vec<Register> {
+        let (at, kind) = (self.at, self.kind(writer));
+        let loaded: Vec<Register> = (0..lanes)
+            .map(|_| match self.packed {
+                Some(_) => writer.half(),
+                None => writer.real(),
+            })
+            .collect();
+        match loaded.as_slice() {
+            [x] => writer.line(format_args!("ld.global.{kind} {x}, [{at}+{offset}];")),
+            all => writer.line(format_args!(
+                "ld.global.v{lanes}.{kind} {{{}}}, [{at}+{offset}];",
+                tree::list(all)
+            )),
+        }
+        match self.packed {
+            Some(half) => loaded
+                .into_iter()
+                .map(|bits| half::widen(writer, half, bits))
+                .collect(),
+            None => loaded,
+        }
+    }
+
+    /// Stores neighbouring lanes, in one access.
+    fn store(&self, writer: &mut Writer, offset: usize, lanes: Vec<Register>) {
+        let (at, kind) = (self.at, self.kind(writer));
+        let stored: Vec<Register> = match self.packed {
+            Some(half) => lanes
+                .into_iter()
+                .map(|x| half::narrow(writer, half, x))
+                .collect(),
+            None => lanes,
+        };
+        match stored.as_slice() {
+            [x] => writer.line(format_args!("st.global.{kind} [{at}+{offset}], {x};")),
+            all => writer.line(format_args!(
+                "st.global.v{}.{kind} [{at}+{offset}], {{{}}};",
+                all.len(),
+                tree::list(all)
+            )),
+        }
+    }
 }
 
 impl<'a> Kernel<'a> {
@@ -260,6 +330,7 @@ impl<'a> Kernel<'a> {
                 at,
                 read: theta_read,
                 written: self.pass().theta(),
+                packed: None,
             });
         }
         if grad_read.is_some() {
@@ -276,16 +347,24 @@ impl<'a> Kernel<'a> {
                 at,
                 read: grad_read,
                 written: None,
+                packed: None,
             });
         }
         if !slots.is_empty() {
             let lane = self.writer.long();
             self.writer
                 .line(format_args!("add.u64 {lane}, {state}, {first};"));
+            let packed = packed(self.plan, self.writer.dtype);
+            let bytes = lane_bytes(packed, &self.writer);
             for (k, read, written) in slots {
                 let base = self.address(Parameter::Slot(k));
-                let at = self.writer.at_long(base, lane, size);
-                streams.push(Stream { at, read, written });
+                let at = self.writer.at_long(base, lane, bytes);
+                streams.push(Stream {
+                    at,
+                    read,
+                    written,
+                    packed,
+                });
             }
         }
         (streams, alignment)
@@ -302,16 +381,18 @@ impl<'a> Kernel<'a> {
         owned: Owned,
         count: Register,
     ) {
-        let size = self.writer.size();
-        let bytes = match owned {
-            Owned::Vectors => 16,
-            Owned::Strided => size,
+        let lanes = match owned {
+            Owned::Vectors => self.writer.vector(),
+            Owned::Strided => 1,
         };
         let walked: Vec<Stream> = streams
             .iter()
-            .map(|stream| Stream {
-                at: self.writer.at(stream.at, self.thread, bytes),
-                ..*stream
+            .map(|stream| {
+                let bytes = lanes * stream.bytes(&self.writer);
+                Stream {
+                    at: self.writer.at(stream.at, self.thread, bytes),
+                    ..*stream
+                }
             })
             .collect();
         // The lane of the first accumulator, in the chunk.
@@ -329,9 +410,9 @@ impl<'a> Kernel<'a> {
             Owned::Strided => self.strided(&walked, scalars, ops, accumulators, lane, count),
         }
         for stream in &walked {
-            let at = stream.at;
+            let (at, bytes) = (stream.at, WIDTH * stream.bytes(&self.writer));
             self.writer
-                .line(format_args!("add.u64 {at}, {at}, {};", WIDTH * size));
+                .line(format_args!("add.u64 {at}, {at}, {bytes};"));
         }
         self.writer
             .line(format_args!("add.u32 {lane}, {lane}, {WIDTH};"));
@@ -345,7 +426,8 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// One lane of each accumulator, in vectors of 16 bytes. All loads come first, so that they are under way together.
+    /// One lane of each accumulator, in vectors of 16 bytes, packed ones of 8. All loads come first, so that they are under
+    /// way together.
     fn vectors(
         &mut self,
         streams: &[Stream],
@@ -353,17 +435,16 @@ impl<'a> Kernel<'a> {
         ops: &OpSet,
         accumulators: &[[Register; OWNED]],
     ) {
-        let (kind, width) = (self.writer.real_type(), self.writer.vector());
+        let width = self.writer.vector();
+        let offset = |stream: &Stream, writer: &Writer, place| {
+            place * THREADS as usize * width * stream.bytes(writer)
+        };
         let mut lanes: [Values; OWNED] = core::array::from_fn(|_| scalars.clone());
         for stream in streams {
             let Some(id) = stream.read else { continue };
             for (place, lanes) in lanes.chunks_exact_mut(width).enumerate() {
-                let vector: Vec<Register> = lanes.iter().map(|_| self.writer.real()).collect();
-                let (at, offset) = (stream.at, place * THREADS as usize * 16);
-                let list = tree::list(&vector);
-                self.writer.line(format_args!(
-                    "ld.global.v{width}.{kind} {{{list}}}, [{at}+{offset}];"
-                ));
+                let offset = offset(stream, &self.writer, place);
+                let vector = stream.load(&mut self.writer, offset, width);
                 lanes
                     .iter_mut()
                     .zip(&vector)
@@ -377,11 +458,8 @@ impl<'a> Kernel<'a> {
             let Some(id) = stream.written else { continue };
             for (place, lanes) in lanes.chunks_exact(width).enumerate() {
                 let vector: Vec<Register> = lanes.iter().map(|values| values.get(id)).collect();
-                let (at, offset) = (stream.at, place * THREADS as usize * 16);
-                let list = tree::list(&vector);
-                self.writer.line(format_args!(
-                    "st.global.v{width}.{kind} [{at}+{offset}], {{{list}}};"
-                ));
+                let offset = offset(stream, &self.writer, place);
+                stream.store(&mut self.writer, offset, vector);
             }
         }
     }
@@ -396,7 +474,9 @@ impl<'a> Kernel<'a> {
         lane: Register,
         count: Register,
     ) {
-        let stride = THREADS as usize * self.writer.size();
+        let offset = |stream: &Stream, writer: &Writer, place| {
+            place * THREADS as usize * stream.bytes(writer)
+        };
         let end = self.writer.label();
         for place in 0..OWNED {
             let here = self
@@ -407,13 +487,15 @@ impl<'a> Kernel<'a> {
             let mut values = scalars.clone();
             for stream in streams {
                 if let Some(id) = stream.read {
-                    values.insert(id, self.writer.load(stream.at, place * stride));
+                    let offset = offset(stream, &self.writer, place);
+                    values.insert(id, stream.load(&mut self.writer, offset, 1)[0]);
                 }
             }
             self.lane(&mut values, ops, accumulators, place);
             for stream in streams {
                 if let Some(id) = stream.written {
-                    self.writer.store(stream.at, place * stride, values.get(id));
+                    let offset = offset(stream, &self.writer, place);
+                    stream.store(&mut self.writer, offset, vec![values.get(id)]);
                 }
             }
         }

@@ -7,6 +7,8 @@ use core::fmt::{self, Write};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Register {
     Predicate(u32),
+    /// 16 bits.
+    Half(u32),
     /// 32 bits.
     Word(u32),
     /// 64 bits.
@@ -19,6 +21,7 @@ impl fmt::Display for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Predicate(index) => write!(f, "%p{index}"),
+            Self::Half(index) => write!(f, "%h{index}"),
             Self::Word(index) => write!(f, "%r{index}"),
             Self::Long(index) => write!(f, "%d{index}"),
             Self::Real(index) => write!(f, "%f{index}"),
@@ -41,6 +44,7 @@ pub(super) struct Writer {
     pub(super) dtype: Dtype,
     body: String,
     predicates: u32,
+    halves: u32,
     words: u32,
     longs: u32,
     reals: u32,
@@ -54,6 +58,7 @@ impl Writer {
             dtype,
             body,
             predicates: 0,
+            halves: 0,
             words: 0,
             longs: 0,
             reals: 0,
@@ -91,6 +96,11 @@ impl Writer {
     pub(super) fn predicate(&mut self) -> Register {
         self.predicates += 1;
         Register::Predicate(self.predicates - 1)
+    }
+
+    pub(super) fn half(&mut self) -> Register {
+        self.halves += 1;
+        Register::Half(self.halves - 1)
     }
 
     pub(super) fn word(&mut self) -> Register {
@@ -220,6 +230,7 @@ impl Writer {
         let Self {
             body,
             predicates,
+            halves,
             words,
             longs,
             reals,
@@ -237,6 +248,7 @@ impl Writer {
         );
         for (kind, letter, count) in [
             ("pred", 'p', predicates),
+            ("b16", 'h', halves),
             ("b32", 'r', words),
             ("b64", 'd', longs),
             (real, 'f', reals),

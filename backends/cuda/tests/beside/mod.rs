@@ -1,6 +1,6 @@
 //! One optimizer on the core's host and on a device of the software driver, side by side.
 
-use adarem::{Backend, backend::ranges};
+use adarem::{Backend, backend::packing, backend::ranges};
 use adarem::{
     Element, ErrorKind, Host, MAX_CARRIED, MAX_SLOTS, Optimizer, Real, Rule, Tensor as _,
 };
@@ -188,6 +188,9 @@ fn run<T: Element, R: Rule + Clone>(
             let slot = optimizer.slot(k).expect("the rule has it");
             let mut numbers = vec![T::zero(); slot.len()];
             cuda.read(slot, 0, &mut numbers)?;
+            if let Some(half) = packing::<Cuda<T>>(R::HALF) {
+                numbers = numbers.iter().flat_map(|x| half.unpack(*x)).collect();
+            }
             for (i, range) in ranges(lengths.iter().copied()).enumerate() {
                 same(&host.slots[i][k], &numbers[range], || {
                     format!("step {t}, slot {k} of {i}")

@@ -1,9 +1,8 @@
 use std::path::PathBuf;
 
-use adarem_examples::train::{
-    Device, LambdaSchedule, Method, Rate, RateSchedule, Settings, TaskName,
-};
 use clap::{Args, Parser};
+
+use crate::train::{Device, LambdaSchedule, Method, Rate, RateSchedule, Settings, TaskName};
 
 /// Trains a small neural network on real data with several optimizers on equal terms: the same
 /// start, the same batches, the same schedule. Prints how they fare, and draws it.
@@ -13,8 +12,13 @@ use clap::{Args, Parser};
 #[derive(Debug, Parser)]
 #[command(name = "train", version)]
 pub struct Arguments {
+    /// What is run.
     #[command(flatten)]
     pub run: RunArguments,
+
+    /// What carries the steps out; --resume may go on with another [default: cpu, or the checkpoint's]
+    #[arg(long, value_enum)]
+    pub backend: Option<Device>,
 
     /// Folder for the pictures, and for the checkpoint unless --checkpoint names a file
     #[arg(long, value_name = "FOLDER", default_value = "out")]
@@ -94,10 +98,6 @@ pub struct RunArguments {
     /// Cut the gradient of the whole network to this norm where it is longer
     #[arg(long, value_name = "NORM", value_parser = parse_norm)]
     clip: Option<f64>,
-
-    /// What carries the steps out [default: cpu]
-    #[arg(long, value_enum)]
-    backend: Option<Device>,
 }
 
 /// An item of the list of optimizers.
@@ -131,7 +131,7 @@ fn parse_norm(text: &str) -> Result<f64, String> {
 }
 
 impl RunArguments {
-    /// The settings, with the defaults of the task.
+    /// The settings, with the defaults of the task; the host carries the steps out.
     ///
     /// # Errors
     /// If an optimizer is asked for by name that has nothing to show on the task.
@@ -152,7 +152,7 @@ impl RunArguments {
             lambda_decay: self.lambda_decay.unwrap_or(usual.lambda_decay),
             weight_decay: self.weight_decay.or(usual.weight_decay),
             clip: self.clip.or(usual.clip),
-            device: self.backend.unwrap_or(usual.device),
+            device: usual.device,
         })
     }
 

@@ -1,51 +1,29 @@
-//! The main job: real training, several optimizers on equal terms, a table and pictures.
+//! The program `train`: what its arguments ask for, from the first line that it prints to the last
+//! file that it writes.
 
-mod args;
+mod arguments;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use adarem_examples::train::report::{Picture, draw, json, table};
-use adarem_examples::train::{Outcome, Progress, Race, checkpoint};
 use anyhow::Context;
-use args::Arguments;
-use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What a shell reports for a program that Ctrl-C has ended: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
+pub use arguments::{Arguments, RunArguments};
 
-static STOP: AtomicBool = AtomicBool::new(false);
+use super::report::{Picture, draw, json, table};
+use super::{Device, Outcome, Progress, Race, checkpoint};
 
-fn main() -> ExitCode {
-    match train(&Arguments::parse()) {
-        Ok(Outcome::Finished) => ExitCode::SUCCESS,
-        Ok(Outcome::Stopped) => ExitCode::from(INTERRUPTED),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn train(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let mut race = match &arguments.resume {
-        Some(file) => checkpoint::load(file)?,
-        None => Race::new(arguments.run.settings()?)?,
-    };
+/// Runs what the arguments ask for. `stop` is asked after every step; where it says so, the race is
+/// left in a checkpoint.
+///
+/// # Errors
+/// If an argument is out of its range, the device is missing or fails, or a file cannot be read or
+/// written.
+pub fn run(arguments: &Arguments, stop: impl Fn() -> bool) -> anyhow::Result<Outcome> {
+    let mut race = open(arguments)?;
     introduce(&race)?;
-    // The first Ctrl-C lets the step under way end; the second does not wait for it. The file on the
-    // disk is whole at any moment.
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-
-    let outcome = run(&mut race, arguments.checkpoint.as_deref())?;
+    let outcome = train(&mut race, stop, arguments.checkpoint.as_deref())?;
     if outcome == Outcome::Stopped {
         let file = arguments
             .checkpoint
@@ -60,6 +38,23 @@ fn train(arguments: &Arguments) -> anyhow::Result<Outcome> {
         show(&race, arguments)?;
     }
     Ok(outcome)
+}
+
+/// A race that has not begun, or one from a checkpoint.
+fn open(arguments: &Arguments) -> anyhow::Result<Race> {
+    let settle = |device: &mut Device| *device = arguments.backend.unwrap_or(*device);
+    Ok(match &arguments.resume {
+        Some(file) => {
+            let mut race = checkpoint::load(file)?;
+            settle(&mut race.settings.device);
+            race
+        }
+        None => {
+            let mut settings = arguments.run.settings()?;
+            settle(&mut settings.device);
+            Race::new(settings)?
+        }
+    })
 }
 
 fn introduce(race: &Race) -> anyhow::Result<()> {
@@ -79,13 +74,13 @@ fn introduce(race: &Race) -> anyhow::Result<()> {
 }
 
 /// Runs with a bar for each optimizer, and saves after every epoch if there is a file for it.
-fn run(race: &mut Race, file: Option<&Path>) -> anyhow::Result<Outcome> {
+fn train(race: &mut Race, stop: impl Fn() -> bool, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let style = ProgressStyle::with_template("{prefix:12} [{bar:28}] {percent:>3} %  {msg}")
         .expect("the template is well formed")
         .progress_chars("=> ");
     let mut bar = ProgressBar::hidden();
     race.run(
-        || STOP.load(Ordering::Relaxed),
+        stop,
         |Progress { run, steps }| {
             if bar.is_finished() || bar.prefix() != run.method.to_string() {
                 bar = ProgressBar::new(steps).with_style(style.clone());
