@@ -213,11 +213,25 @@ mod tests {
 
     #[test]
     fn xor_sign_works_on_zeros_and_infinities() {
-        for x in [0.0f32, 1.5, f32::INFINITY, f32::MIN_POSITIVE] {
-            assert_eq!(x.xor_sign(-0.0).to_bits(), (-x).to_bits());
-            assert_eq!((-x).xor_sign(-2.0).to_bits(), x.to_bits());
-            assert_eq!(x.xor_sign(0.0).to_bits(), x.to_bits());
+        fn works<T: Element>(positive: [T; 4]) {
+            let (zero, two) = (T::zero(), T::one() + T::one());
+            for x in positive {
+                for (x, of, want) in [
+                    (x, zero, x),
+                    (x, two, x),
+                    (x, -zero, -x),
+                    (x, -two, -x),
+                    (-x, zero, -x),
+                    (-x, two, -x),
+                    (-x, -zero, x),
+                    (-x, -two, x),
+                ] {
+                    assert_eq!(x.xor_sign(of).to_le(), want.to_le(), "{x} by {of}");
+                }
+            }
         }
+        works([0.0f32, 1.5, f32::INFINITY, f32::MIN_POSITIVE]);
+        works([0.0f64, 1.5, f64::INFINITY, f64::MIN_POSITIVE]);
     }
 
     #[test]
