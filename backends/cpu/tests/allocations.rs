@@ -29,43 +29,41 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of three steps after the first.
-fn allocations<R: Rule>(rule: R, threads: usize) -> usize {
-    let lengths = [0, 7, 40 * CHUNK, 300];
-    let mut cpu = Cpu::<f32>::with_threads(threads);
-    let mut optimizer = Optimizer::new(rule, &mut cpu, &lengths).unwrap();
-    let mut theta = lengths.map(|len| vec![0.5; len]);
-    let grad = lengths.map(|len| vec![0.1; len]);
-    let mut theta = theta.each_mut().map(Vec::as_mut_slice);
-    let grad = grad.each_ref().map(Vec::as_slice);
-    optimizer.step(&mut cpu, &mut theta, &grad).unwrap();
+const LENGTHS: [usize; 4] = [0, 7, 40 * CHUNK, 300];
+
+/// What three calls after the first allocate.
+fn counted(mut step: impl FnMut()) -> usize {
+    step();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     for _ in 0..3 {
-        optimizer.step(&mut cpu, &mut theta, &grad).unwrap();
+        step();
     }
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-/// The same in mixed precision.
-fn allocations_mixed<R: Rule>(rule: R, threads: usize) -> usize {
-    let lengths = [0, 7, 40 * CHUNK, 300];
+fn allocations<R: Rule>(rule: R, threads: usize) -> usize {
     let mut cpu = Cpu::<f32>::with_threads(threads);
-    let mut optimizer = Optimizer::new(rule, &mut cpu, &lengths).unwrap();
-    let mut master = lengths.map(|len| vec![0.5; len]);
-    let mut params = lengths.map(|len| vec![Bf16::store(0.5f32); len]);
+    let mut optimizer = Optimizer::new(rule, &mut cpu, &LENGTHS).unwrap();
+    let mut theta = LENGTHS.map(|len| vec![0.5; len]);
+    let grad = LENGTHS.map(|len| vec![0.1; len]);
+    let mut theta = theta.each_mut().map(Vec::as_mut_slice);
+    let grad = grad.each_ref().map(Vec::as_slice);
+    counted(|| optimizer.step(&mut cpu, &mut theta, &grad).unwrap())
+}
+
+fn allocations_in_mixed_precision<R: Rule>(rule: R, threads: usize) -> usize {
+    let mut cpu = Cpu::<f32>::with_threads(threads);
+    let mut optimizer = Optimizer::new(rule, &mut cpu, &LENGTHS).unwrap();
+    let mut master = LENGTHS.map(|len| vec![0.5; len]);
+    let mut params = LENGTHS.map(|len| vec![Bf16::store(0.5f32); len]);
     let grad = params.clone();
     let mut master = master.each_mut().map(Vec::as_mut_slice);
     let mut params = params.each_mut().map(Vec::as_mut_slice);
     let grad = grad.each_ref().map(Vec::as_slice);
-    let mut before = 0;
-    for t in 0..4 {
-        if t == 1 {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
-        }
+    counted(|| {
         cpu.step_mixed(&mut optimizer, &mut master, &mut params, &grad)
             .unwrap();
-    }
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    })
 }
 
 struct Each;
@@ -102,6 +100,7 @@ fn steps_after_the_first_allocate_nothing() {
         0
     );
     for threads in [1, 3] {
-        assert_eq!(allocations_mixed(AdaRem::default(), threads), 0);
+        let rule = AdaRem::default();
+        assert_eq!(allocations_in_mixed_precision(rule, threads), 0);
     }
 }
