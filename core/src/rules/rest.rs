@@ -64,3 +64,40 @@ impl<E: Engine> Engine for Resting<'_, E> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rests;
+    use crate::rules::AdagradNorm;
+    use crate::{Host, Rule};
+
+    #[test]
+    fn a_rate_of_either_zero_rests_and_no_other_does() {
+        assert!(rests(0.0) && rests(-0.0));
+        assert!(!rests(f64::from_bits(1)) && !rests(1e-3));
+    }
+
+    #[test]
+    fn what_a_rule_carries_goes_on_at_rest() {
+        let after_three_steps = |lr| {
+            let rule = AdagradNorm {
+                lr,
+                ..AdagradNorm::default()
+            };
+            let (mut theta, mut carried) = ([1.0f32, 2.0], [rule.carried(0).start as f32]);
+            for t in 0..3 {
+                let grad = [0.5, -1.0];
+                let slots: [&mut [f32]; 0] = [];
+                rule.step(
+                    t,
+                    &mut Host::new(&mut theta, &grad, slots, &mut carried).unwrap(),
+                );
+            }
+            (theta, carried)
+        };
+        let ((rested, at_rest), (moved, on_the_way)) =
+            (after_three_steps(0.0), after_three_steps(0.1));
+        assert_eq!((rested, at_rest), ([1.0, 2.0], on_the_way));
+        assert!(moved != rested && on_the_way[0] > 3.0);
+    }
+}
