@@ -68,7 +68,7 @@ impl<E: Engine> Engine for Resting<'_, E> {
 #[cfg(test)]
 mod tests {
     use super::rests;
-    use crate::rules::AdagradNorm;
+    use crate::rules::Swats;
     use crate::{Host, Rule};
 
     #[test]
@@ -78,26 +78,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_carries_goes_on_at_rest() {
-        let after_three_steps = |lr| {
-            let rule = AdagradNorm {
-                lr,
-                ..AdagradNorm::default()
-            };
-            let (mut theta, mut carried) = ([1.0f32, 2.0], [rule.carried(0).start as f32]);
-            for t in 0..3 {
-                let grad = [0.5, -1.0];
-                let slots: [&mut [f32]; 0] = [];
-                rule.step(
-                    t,
-                    &mut Host::new(&mut theta, &grad, slots, &mut carried).unwrap(),
-                );
-            }
-            (theta, carried)
+    fn what_a_rule_keeps_goes_on_at_rest() {
+        // Swats, in the step after its switch to a rate of 0.5.
+        let (mut theta, [mut m, mut v], mut carried) = ([1.0f64], [[8.0], [4.0]], [0.25, 0.5, 1.0]);
+        let rule = Swats {
+            lr: 0.0,
+            beta2: 0.5,
+            ..Swats::default()
         };
-        let ((rested, at_rest), (moved, on_the_way)) =
-            (after_three_steps(0.0), after_three_steps(0.1));
-        assert_eq!((rested, at_rest), ([1.0, 2.0], on_the_way));
-        assert!(moved != rested && on_the_way[0] > 3.0);
+        let slots = [&mut m[..], &mut v];
+        rule.step(
+            3,
+            &mut Host::new(&mut theta, &[2.0], slots, &mut carried).unwrap(),
+        );
+        // The momentum began anew with the gradient, and will not do so again.
+        assert_eq!((theta, m, v), ([1.0], [2.0], [4.0]));
+        assert_eq!(carried, [0.25, 0.5, 0.0]);
     }
 }
