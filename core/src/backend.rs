@@ -108,7 +108,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`], [`ErrorKind::DeviceLost`], [`ErrorKind::Other`]. Parameters and state may
-    /// then be half written.
+    /// then be half written. [`ErrorKind::Length`] for a batch that does not fit, before anything is written.
     fn run(
         &mut self,
         plan: &Plan,
