@@ -5,22 +5,13 @@ use adarem::{
     SgdM, Stored,
 };
 use adarem_adapters::HalfState;
+use adarem_conformance::Random;
 use adarem_cpu::{Cpu, Simd};
 
 const LENGTHS: [usize; 5] = [1, 0, 37, 1000, 9001];
 
-/// Gradients of all sizes that a half type holds.
 fn gradient(len: usize, t: u64) -> Vec<f32> {
-    let mut state = t.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len)
-        .map(|_| next() * 10f32.powf(3.0 * next()))
-        .collect()
+    Random::new(t).many(len, Random::ordinary)
 }
 
 /// Steps on a host whose slots are slices of `K`: what theta, and all state as numbers in full, become.

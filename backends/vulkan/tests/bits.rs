@@ -3,8 +3,9 @@
 mod support;
 
 use adarem::{Element, Scope, Setting, Tunable, rules};
+use adarem_conformance::Random;
 use adarem_vulkan::Vulkan;
-use support::{Numbers, compare};
+use support::compare;
 
 /// Lengths around everything that cuts: invocations, accumulators, chunks, pieces of 16 chunks.
 const LENGTHS: [usize; 16] = [
@@ -13,7 +14,7 @@ const LENGTHS: [usize; 16] = [
 
 struct EveryRule<'v, E> {
     vulkan: &'v mut Vulkan<E>,
-    draw: fn(&mut Numbers) -> E,
+    draw: fn(&mut Random) -> E,
     failures: Vec<String>,
 }
 
@@ -39,7 +40,7 @@ impl<E: Element> rules::EachRule for EveryRule<'_, E> {
     }
 }
 
-fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
+fn every_rule<E: Element>(draw: fn(&mut Random) -> E) {
     let Some(context) = support::context() else {
         return;
     };
@@ -55,20 +56,20 @@ fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
 
 #[test]
 fn every_rule_gives_the_hosts_bits_in_f32() {
-    every_rule::<f32>(Numbers::mild);
+    every_rule::<f32>(Random::mild);
 }
 
 #[test]
 fn every_rule_gives_the_hosts_bits_in_f64() {
-    every_rule::<f64>(Numbers::mild);
+    every_rule::<f64>(Random::mild);
 }
 
 #[test]
 fn any_bits_at_all_in_f32() {
-    every_rule::<f32>(Numbers::any);
+    every_rule::<f32>(Random::any);
 }
 
 #[test]
 fn any_bits_at_all_in_f64() {
-    every_rule::<f64>(Numbers::any);
+    every_rule::<f64>(Random::any);
 }

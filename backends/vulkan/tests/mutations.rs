@@ -3,9 +3,10 @@
 mod support;
 
 use adarem::{AdaRemS, Adam, Rule};
+use adarem_conformance::Random;
 use adarem_vulkan::{Vulkan, spirv::Kernel};
 use support::{
-    Numbers, compare,
+    compare,
     probe::{Folds, Probe},
 };
 
@@ -78,7 +79,7 @@ fn under<R: Rule + Clone>(
             .with_kernels(move |kernel: &mut Kernel| {
                 count.fetch_add(fault(&mut kernel.words), Ordering::Relaxed);
             });
-    let outcome = compare(&mut vulkan, rule, &[70_000, 5000, 600], 3, Numbers::mild);
+    let outcome = compare(&mut vulkan, rule, &[70_000, 5000, 600], 3, Random::mild);
     assert!(
         changed.load(Ordering::Relaxed) > 0,
         "the fault found no place in {}",
