@@ -4,9 +4,8 @@
 use adarem::projection::{Ball, HalfSpace, Interval, Region, Simplex};
 use adarem::{AdaRem, AdaRemS, Host, Rule};
 use adarem_adapters::Sphere;
+use adarem_conformance::cases::numbers;
 use adarem_conformance::{Alone, Bytes};
-
-use crate::rules::numbers;
 
 pub(crate) fn run(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
