@@ -334,7 +334,7 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         lr: LR,
         ..AdaRem::default()
     };
-    let mut q = vec![0; len];
+    let (cpu, mut q) = (Cpu::new(), vec![0; len]);
     let mut bytes = AdaRem8::new(kind, &mut q).expect("the rule's defaults are valid");
     let contenders = vec![
         rule("AdaRem, m in f32", kind, Cpu::new(), 20, shared),
@@ -356,8 +356,7 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         mixed("AdaRem, bf16, m too", HalfState::bf16(kind), 16, shared),
         Contender::new("AdaRem, m in a byte", 18 * len, move || {
             let Tensors { theta, grad } = &mut *shared.borrow_mut();
-            bytes
-                .step(&mut theta[0], &grad[0])
+            cpu.step_bytes(&mut bytes, &mut theta[0], &grad[0])
                 .expect("the lengths are those of the state");
         }),
     ];

@@ -60,7 +60,7 @@ impl Half {
     }
 }
 
-/// What memory holds of a number `T`: the number itself, or half of its bits.
+/// What memory holds of a number `T`: the number itself, half of its bits, or a byte.
 ///
 /// ```
 /// use adarem::{Bf16, Stored};
@@ -71,7 +71,7 @@ impl Half {
 /// assert!((x - 0.1).abs() < 0.1 / 256.0);
 /// ```
 pub trait Stored<T>: Copy + Default + Debug + Send + Sync + 'static {
-    /// Whether it holds less than `T`.
+    /// The half type that it is, if it is one.
     const HALF: Option<Half>;
 
     /// The number, exactly.
@@ -92,6 +92,22 @@ impl<T: Element> Stored<T> for T {
     #[inline(always)]
     fn store(x: T) -> T {
         x
+    }
+}
+
+/// Whole numbers: for [`AdaRem8`](crate::AdaRem8), which keeps m in units. A half goes away from 0, a number beyond the
+/// largest becomes the largest, and a NaN 0.
+impl Stored<f32> for i8 {
+    const HALF: Option<Half> = None;
+
+    #[inline(always)]
+    fn load(self) -> f32 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn store(x: f32) -> i8 {
+        (x + if x < 0.0 { -0.5 } else { 0.5 }) as i8
     }
 }
 
