@@ -24,7 +24,7 @@ const FULL: f32 = 127.0;
 ///   theta = (theta - lr weight_decay theta) - lr (1 + lambda b) g
 ///   m = beta q unit + (1 - beta) g
 ///   unit = max |m| / 127
-///   q = m / unit, rounded to the nearest integer, a half away from 0
+///   q = m / unit, rounded to the nearest integer, a half to the even one
 /// ```
 ///
 /// The coefficient needs m only in units of its maximum, and that is what a byte holds: `b` is q / 127, in
