@@ -104,7 +104,7 @@ impl Region for Interval {
         e.map(|x: Lane<_, 0>| {
             let above = E::Real::select(x.theta.lt(low), low, x.theta);
             let theta = E::Real::select(high.lt(above), high, above);
-            Lane { theta, ..x }
+            x.moved(theta)
         });
     }
 
@@ -163,7 +163,7 @@ impl Ball {
                 let s = length(lane.slot);
                 let shrink = one / (one + multiplier * s);
                 let x = lane.theta * shrink;
-                (lane, [x * x, x * x * (s * shrink)])
+                ([], [x * x, x * x * (s * shrink)])
             });
             let step = square * (square.sqrt() / radius - one) / slope;
             // Without lengths there is nothing to find: the scaling below does all of it.
@@ -173,14 +173,11 @@ impl Ball {
         }
         let [square] = e.pass_at(first, [sum], |lane| {
             let x = lane.theta / (one + multiplier * length(lane.slot));
-            (Lane { theta: x, ..lane }, [x * x])
+            (lane.moved(x), [x * x])
         });
         let norm = square.sqrt();
         let scale = E::Real::select(radius.lt(norm), radius / norm, one);
-        e.map(|lane: Lane<_, 0>| Lane {
-            theta: lane.theta * scale,
-            ..lane
-        });
+        e.map(|lane: Lane<_, 0>| lane.moved(lane.theta * scale));
     }
 }
 
@@ -267,19 +264,13 @@ impl HalfSpace {
         let sum = Fold::SUM.over(self.scope);
         let [dot, square] = e.pass_at(first, [sum, sum], |lane| {
             let (s, normal) = split(lane.slot);
-            (lane, [normal * lane.theta, s * normal * normal])
+            ([], [normal * lane.theta, s * normal * normal])
         });
         let excess = E::Real::select(bound.lt(dot), dot - bound, zero);
         let share = E::Real::select(zero.lt(square), excess / square, zero);
         e.pass_at(first, [], |lane| {
             let (s, normal) = split(lane.slot);
-            (
-                Lane {
-                    theta: lane.theta - s * normal * share,
-                    ..lane
-                },
-                [],
-            )
+            (lane.moved(lane.theta - s * normal * share), [])
         });
     }
 }
@@ -363,7 +354,7 @@ impl Simplex {
             E::Real::select(zero.lt(lengths), share, otherwise)
         };
         let [sum, lengths] = e.pass_at(first, [fold, fold], |lane| {
-            (lane, [lane.theta, length(lane.slot)])
+            ([], [lane.theta, length(lane.slot)])
         });
         // The multiplier is their sum.
         let (mut most, mut rest) = (share(sum, lengths, zero), e.uniform(0.0));
@@ -373,7 +364,7 @@ impl Simplex {
                 let x = lane.theta - most * s;
                 let stays = (rest * s).lt(x);
                 let kept = |x| E::Real::select(stays, x, zero);
-                (lane, [kept(x), kept(s)])
+                ([], [kept(x), kept(s)])
             });
             // Newton's method comes from below, so where no lane is left, rounding has led too far.
             let back = rest - most.abs() * E::Real::lit(ROUNDING);
@@ -390,13 +381,10 @@ impl Simplex {
             let s = length(lane.slot);
             let x = lane.theta - most * s - rest * s;
             let x = E::Real::select(x.lt(zero), zero, x);
-            (Lane { theta: x, ..lane }, [x])
+            (lane.moved(x), [x])
         });
         let scale = E::Real::select(zero.lt(sum), goal / sum, one);
-        e.map(|lane: Lane<_, 0>| Lane {
-            theta: lane.theta * scale,
-            ..lane
-        });
+        e.map(|lane: Lane<_, 0>| lane.moved(lane.theta * scale));
     }
 }
 
