@@ -76,6 +76,7 @@ const VULKAN: Tests = Tests {
         "--test=ops",
         "--test=cutting",
         "--test=modules",
+        "--test=pairs",
     ],
     skipped: &[],
 };
