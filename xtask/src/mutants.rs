@@ -82,7 +82,7 @@ const VULKAN: Tests = Tests {
 };
 
 /// The first that fits is taken.
-const JUDGES: [Judge; 6] = [
+const JUDGES: [Judge; 7] = [
     Judge {
         files: &["core/src/projection"],
         quick: Tests {
@@ -140,6 +140,14 @@ const JUDGES: [Judge; 6] = [
             ..CUDA
         },
         all: CUDA,
+    },
+    Judge {
+        files: &["backends/vulkan/src/spirv/pairs"],
+        quick: Tests {
+            targets: &["--test=pairs"],
+            ..VULKAN
+        },
+        all: VULKAN,
     },
     Judge {
         files: &[

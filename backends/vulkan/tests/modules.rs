@@ -210,9 +210,13 @@ fn the_devices_own_division_stands_in_lanes_that_ask_for_it_and_nowhere_else() {
 #[test]
 fn buffers_are_declared_as_only_read_where_no_kernel_writes_them() {
     const STORAGE_BUFFER: u32 = 12;
-    let plan = trace(&adarem::AdaRemS::default(), 1).unwrap().plan;
+    let plans = [
+        trace(&AdaRemS::default(), 1),
+        trace(&HalfState::bf16(AdaRemS::default()), 1),
+    ]
+    .map(|traced| traced.unwrap().plan);
     for target in targets() {
-        for kernel in kernels(&plan, target) {
+        for kernel in plans.iter().flat_map(|plan| kernels(plan, target)) {
             let (mut buffers, mut pointers) = (HashSet::new(), HashMap::new());
             let (mut only_read, mut written) = (HashSet::new(), HashSet::new());
             for instruction in instructions(&kernel.words) {
