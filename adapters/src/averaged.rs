@@ -1,7 +1,7 @@
 //! [`Averaged`]: an average of the weights, beside them.
 
 use adarem::error::{ensure, fraction};
-use adarem::{Engine, Invalid, Lane, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
+use adarem::{Engine, Invalid, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
 
 /// How weights are averaged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -128,13 +128,7 @@ impl<R: Rule> Rule for Averaged<R> {
                 let share = E::Real::lit(1.0) / next;
                 e.pass_at(Self::AVERAGE, [], |x| {
                     let [w] = x.slot;
-                    (
-                        Lane {
-                            slot: [w + (x.theta - w) * share],
-                            ..x
-                        },
-                        [],
-                    )
+                    ([w + (x.theta - w) * share], [])
                 });
             }
             Average::Exponential(decay) => {
@@ -143,7 +137,7 @@ impl<R: Rule> Rule for Averaged<R> {
                 e.pass_at(Self::AVERAGE, [], |x| {
                     let [w] = x.slot;
                     let w = E::Real::select(begun, decay * w + rest * x.theta, x.theta);
-                    (Lane { slot: [w], ..x }, [])
+                    ([w], [])
                 });
             }
         }

@@ -164,7 +164,7 @@ impl<R: Rule> Rule for ClipNorm<R> {
     fn step<E: Engine>(&self, t: u64, engine: &mut E) {
         let limit = engine.uniform(self.limit);
         let [square] = engine.pass([Fold::SUM.over(self.scope)], |x: Lane<_, 0>| {
-            (x, [x.grad * x.grad])
+            ([], [x.grad * x.grad])
         });
         let norm = square.sqrt();
         let scale = E::Real::select(limit.lt(norm), limit / norm, E::Real::lit(1.0));

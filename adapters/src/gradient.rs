@@ -1,6 +1,6 @@
 //! [`Gradient`]: an engine that shows a rule another gradient.
 
-use adarem::{Engine, Fold, Lane};
+use adarem::{Engine, Fold, Lane, Rewrite, View};
 
 /// An engine whose lanes have the gradient that `of` makes of their theta and gradient.
 pub(crate) struct Gradient<'a, E, F> {
@@ -29,14 +29,14 @@ impl<E: Engine, F: Fn(E::Real, E::Real) -> E::Real> Engine for Gradient<'_, E, F
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<E::Real, S>) -> (Lane<E::Real, S>, [E::Real; K]),
+        f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
         let of = &self.of;
-        self.engine.pass_at(first, folds, |x| {
+        self.engine.pass_at(view, folds, |x| {
             f(Lane {
                 grad: of(x.theta, x.grad),
                 ..x

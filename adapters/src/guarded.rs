@@ -1,6 +1,8 @@
 //! [`Guarded`]: what a step does about gradients that are not finite.
 
-use adarem::{Engine, Fold, Invalid, Lane, Name, Real, Rule, Setting, Slot, Tunable, Wraps};
+use adarem::{
+    Engine, Fold, Invalid, Lane, Name, Real, Rewrite, Rule, Setting, Slot, Tunable, View, Wraps,
+};
 
 /// What happens when any gradient of the group has a NaN or an infinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +122,7 @@ impl<R: Rule> Rule for Guarded<R> {
         let skipped = engine.carried_at(Self::SKIPPED);
 
         // 0 x is 0 of a finite number and NaN of any other, and NaN stays in a sum.
-        let zeros = |x: Lane<E::Real, 0>| (x, [zero * x.grad]);
+        let zeros = |x: Lane<E::Real, 0>| ([], [zero * x.grad]);
         let [sum] = engine.pass([Fold::SUM.over_group()], zeros);
         let mut go = sum.lt(one);
         if self.policy == NonFinite::Refuse {
@@ -173,19 +175,17 @@ impl<E: Engine> Engine for Gate<'_, E> {
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<E::Real, S>) -> (Lane<E::Real, S>, [E::Real; K]),
+        f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
         let go = self.go;
         let either = |new, old| E::Real::select(go, new, old);
-        self.engine.pass_at(first, folds, |x| {
-            let (new, folded) = f(x);
-            let theta = either(new.theta, x.theta);
-            let slot = core::array::from_fn(|k| either(new.slot[k], x.slot[k]));
-            (Lane { theta, slot, ..x }, folded)
+        self.engine.pass_at(view, folds, |x| {
+            let (left, folded) = f(x);
+            (left.amend(&x, either, either), folded)
         })
     }
 }

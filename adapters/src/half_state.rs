@@ -4,8 +4,8 @@ use core::array;
 use core::marker::PhantomData;
 
 use adarem::{
-    Bf16, Engine, F16, Fold, FoldOp, Half, Invalid, Lane, Name, Real, Rule, Setting, Slot, Stored,
-    Tunable, Wraps,
+    Bf16, Engine, F16, Fold, FoldOp, Half, Invalid, Lane, Name, Real, Rewrite, Rule, Setting, Slot,
+    Stored, Tunable, View, Wraps,
 };
 
 /// A rule whose state vectors hold only numbers of a type of 16 bits, [`Bf16`] or [`F16`]: memory may keep them in two
@@ -158,20 +158,20 @@ impl<E: Engine, M: Stored<f32>> Engine for Rounding<'_, E, M> {
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<E::Real, S>) -> (Lane<E::Real, S>, [E::Real; K]),
+        f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
-        self.engine.pass_at(first, folds, |x| {
-            let (lane, folded) = f(x);
-            let slot = lane.slot.map(nearest::<E::Real, M>);
+        self.engine.pass_at(view, folds, |x| {
+            let (left, folded) = f(x);
+            let left = left.amend(&x, |theta, _| theta, |slot, _| nearest::<E::Real, M>(slot));
             let folded = array::from_fn(|k| match folds[k].op {
                 FoldOp::MaxAbs => nearest::<E::Real, M>(folded[k]),
                 FoldOp::Sum => folded[k],
             });
-            (Lane { slot, ..lane }, folded)
+            (left, folded)
         })
     }
 }

@@ -112,13 +112,7 @@ impl<R: Rule> Rule for Lookahead<R> {
         if t < self.every {
             e.pass_at(Self::SLOW, [], |x| {
                 let [slow] = x.slot;
-                (
-                    Lane {
-                        slot: [E::Real::select(begun, slow, x.theta)],
-                        ..x
-                    },
-                    [],
-                )
+                ([E::Real::select(begun, slow, x.theta)], [])
             });
         }
         self.rule.step(t, e);

@@ -2,7 +2,10 @@
 
 use adarem::error::positive;
 use adarem::projection::onto_sphere;
-use adarem::{Engine, Fold, Invalid, Lane, Name, Real, Rule, Scope, Setting, Slot, Tunable, Wraps};
+use adarem::{
+    Engine, Fold, Invalid, Lane, Name, Real, Rewrite, Rule, Scope, Setting, Slot, Tunable, View,
+    Wraps,
+};
 
 use crate::gradient::Gradient;
 
@@ -140,7 +143,7 @@ impl<R: Rule> Rule for Sphere<R> {
         };
         let (zero, one) = (E::Real::lit(0.0), E::Real::lit(1.0));
         let sum = [Fold::SUM.over(self.scope)];
-        let squares = |x: Lane<E::Real, 0>| (x, [x.theta * x.theta]);
+        let squares = |x: Lane<E::Real, 0>| ([], [x.theta * x.theta]);
 
         // Before the first step theta is that of plain training, alpha times the one on the sphere.
         let start = (t == 0).then(|| {
@@ -175,10 +178,7 @@ impl<R: Rule> Rule for Sphere<R> {
         // 0 where step 0 found zeros, or was skipped by a wrapper: then this is the first norm there is.
         let radius = E::Real::select(zero.lt(radius), radius, norm);
         let scale = onto_sphere(radius, norm);
-        e.map(|x: Lane<_, 0>| Lane {
-            theta: x.theta * scale,
-            ..x
-        });
+        e.map(|x: Lane<_, 0>| x.moved(x.theta * scale));
 
         let stretched = one / scale;
         match self.units {
@@ -228,21 +228,28 @@ impl<E: Engine> Engine for Stretched<'_, E> {
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<E::Real, S>) -> (Lane<E::Real, S>, [E::Real; K]),
+        f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
-        let (theta, grad) = (self.theta.take(), self.grad);
+        let grad = self.grad;
         let times = |factor: Option<E::Real>, x: E::Real| factor.map_or(x, |factor| factor * x);
-        self.engine.pass_at(first, folds, |x| {
-            f(Lane {
-                theta: times(theta, x.theta),
-                grad: times(grad, x.grad),
-                ..x
-            })
-        })
+        let shown = |theta, x: Lane<E::Real, S>| Lane {
+            theta: times(theta, x.theta),
+            grad: times(grad, x.grad),
+            ..x
+        };
+        match self.theta.take() {
+            None => self.engine.pass_at(view, folds, |x| f(shown(None, x))),
+            // Written back though `f` may not rewrite it.
+            theta => self.engine.pass_at(view, folds, |x| {
+                let x = shown(theta, x);
+                let (left, folded) = f(x);
+                (left.onto(x), folded)
+            }),
+        }
     }
 }
 
@@ -301,7 +308,7 @@ impl<R: Rule> Rule for Tangent<R> {
     fn step<E: Engine>(&self, t: u64, engine: &mut E) {
         let sum = Fold::SUM.over(self.scope);
         let [dot, square] = engine.pass([sum, sum], |x: Lane<_, 0>| {
-            (x, [x.grad * x.theta, x.theta * x.theta])
+            ([], [x.grad * x.theta, x.theta * x.theta])
         });
         let zero = E::Real::lit(0.0);
         let share = E::Real::select(zero.lt(square), dot / square, zero);

@@ -116,8 +116,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         title: "State in fewer bytes, f32, one thread".into(),
         bound: "A step moves 20 bytes a parameter with m in f32, 16 with m in 16 bits, 18 in two trips with m in a byte. With parameters and gradients in bf16 \
                     the master copy takes what they save, so a step moves 20 or 16 again, and it is the network that reads and writes half. Rounding to 16 bits costs nine \
-                operations in bf16 and eleven in f16, whose subnormal numbers make loads and stores long too; where memory is fast these decide, and the \
-                loop over bytes is compiled for the baseline's vectors.",
+                operations in bf16 and eleven in f16, whose subnormal numbers make loads and stores long too; where memory is fast these decide. A step over \
+                bytes reads m and the gradient twice, for their maximum comes first.",
         rows: longest.map(|n| (format!("{n}"), n, by_state(n, rounds))).collect(),
     });
     let mut family = Family {
@@ -334,7 +334,7 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         lr: LR,
         ..AdaRem::default()
     };
-    let mut q = vec![0; len];
+    let (cpu, mut q) = (Cpu::new(), vec![0; len]);
     let mut bytes = AdaRem8::new(kind, &mut q).expect("the rule's defaults are valid");
     let contenders = vec![
         rule("AdaRem, m in f32", kind, Cpu::new(), 20, shared),
@@ -356,8 +356,7 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         mixed("AdaRem, bf16, m too", HalfState::bf16(kind), 16, shared),
         Contender::new("AdaRem, m in a byte", 18 * len, move || {
             let Tensors { theta, grad } = &mut *shared.borrow_mut();
-            bytes
-                .step(&mut theta[0], &grad[0])
+            cpu.step_bytes(&mut bytes, &mut theta[0], &grad[0])
                 .expect("the lengths are those of the state");
         }),
     ];

@@ -37,7 +37,7 @@ const RUNGS: [i64; 10] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
 /// let grad = [0.0; 4];
 /// let mut host = Host::new(&mut theta, &grad, [], &mut [])?;
 /// let power = Power::new(0.3, &mut host);
-/// host.map(|x: Lane<f64, 0>| Lane { theta: power.of(x.theta), ..x });
+/// host.map(|x: Lane<f64, 0>| x.moved(power.of(x.theta)));
 /// assert_eq!(theta[..2], [0.0, 1.0]);
 /// assert!((theta[2] / 10f64.powf(0.3) - 1.0).abs() < 1e-14);
 /// assert!((theta[3] / 1e90 - 1.0).abs() < 1e-14);

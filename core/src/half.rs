@@ -60,7 +60,7 @@ impl Half {
     }
 }
 
-/// What memory holds of a number `T`: the number itself, or half of its bits.
+/// What memory holds of a number `T`: the number itself, half of its bits, or a byte.
 ///
 /// ```
 /// use adarem::{Bf16, Stored};
@@ -71,7 +71,7 @@ impl Half {
 /// assert!((x - 0.1).abs() < 0.1 / 256.0);
 /// ```
 pub trait Stored<T>: Copy + Default + Debug + Send + Sync + 'static {
-    /// Whether it holds less than `T`.
+    /// The half type that it is, if it is one.
     const HALF: Option<Half>;
 
     /// The number, exactly.
@@ -92,6 +92,27 @@ impl<T: Element> Stored<T> for T {
     #[inline(always)]
     fn store(x: T) -> T {
         x
+    }
+}
+
+/// Whole numbers from -127 to 127, for [`AdaRem8`](crate::AdaRem8), which keeps m in units. Of two that are equally near
+/// the even one is taken, a number beyond the last becomes the last, and a NaN 0.
+impl Stored<f32> for i8 {
+    const HALF: Option<Half> = None;
+
+    #[inline(always)]
+    fn load(self) -> f32 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn store(x: f32) -> i8 {
+        let x = if x.is_nan() { 0.0 } else { x };
+        let x = if x < -127.0 { -127.0 } else { x };
+        let x = if 127.0 < x { 127.0 } else { x };
+        // Beside 1.5 * 2^23 a float has no place behind the point, and its last bits are the integer. A cast is no
+        // instruction of vectors.
+        (x + 12_582_912.0).to_bits() as i8
     }
 }
 
@@ -253,7 +274,35 @@ impl Debug for F16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bf16, F16, Half};
+    use super::{Bf16, F16, Half, Stored};
+
+    #[test]
+    fn a_byte_holds_the_nearest_integer() {
+        assert_eq!(<i8 as Stored<f32>>::HALF, None);
+        for q in -127..=127i8 {
+            let x: f32 = q.load();
+            assert_eq!(x, f32::from(q));
+            for near in [x, x - 0.4999, x + 0.4999] {
+                assert_eq!(i8::store(near), q, "{near}");
+            }
+            let above = q.saturating_add(1);
+            let even = if q % 2 == 0 { q } else { above };
+            if q < 126 {
+                assert_eq!(i8::store(x + 0.5), even, "{x} and a half");
+            }
+        }
+        for x in [127.4, 127.5, 128.0, 1e30, f32::INFINITY] {
+            assert_eq!((i8::store(x), i8::store(-x)), (127, -127));
+        }
+        for bits in [0x7fc0_0000, 0x7f80_0001, 0xffff_ffff, 0x7fc0_0055] {
+            assert_eq!(i8::store(f32::from_bits(bits)), 0);
+        }
+        assert_eq!(
+            (i8::store(0.5), i8::store(-0.5), i8::store(-0.0)),
+            (0, 0, 0)
+        );
+        assert_eq!((i8::store(1.5), i8::store(-2.5)), (2, -2));
+    }
 
     /// The two numbers of a type that lie around `x`, by trying all: the slow way to the nearest.
     fn nearest(x: f32, all: &[(f32, u16)]) -> u16 {

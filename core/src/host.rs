@@ -4,7 +4,7 @@ use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
 use crate::half::Stored;
 use crate::real::{Element, Real, VECTORS};
-use crate::rule::{Engine, Lane, MAX_CARRIED};
+use crate::rule::{Engine, Lane, MAX_CARRIED, Rewrite, View};
 
 /// One tensor's memory for one step: what an engine without heap hands to a rule.
 ///
@@ -133,13 +133,13 @@ impl<T: Element, const N: usize, const C: usize, M: Stored<T>, P: Stored<T>> Eng
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<T, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
-        self.lanes.from::<S>(first).pass(folds, &f)
+        self.lanes.seen::<S>(view.into()).pass(folds, &f)
     }
 }
 
@@ -225,21 +225,14 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         self.theta.is_empty()
     }
 
-    /// The same lanes with only `F` slots, from slot `first` on. A slot that is not there is empty.
+    /// The same lanes with only the `F` slots of this view. A slot that is not there is empty.
     #[inline(always)]
-    fn from<const F: usize>(&mut self, first: usize) -> Lanes<'_, T, F, M, P> {
-        let mut taken = [const { nothing() }; F];
-        let mut slots = self.slots.iter_mut().skip(first);
-        each::<F>(|k| {
-            if let (Some(taken), Some(slot)) = (taken.get_mut(k), slots.next()) {
-                *taken = slot;
-            }
-        });
+    fn seen<const F: usize>(&mut self, view: View) -> Lanes<'_, T, F, M, P> {
         Lanes {
             theta: self.theta,
             params: self.params,
             grad: self.grad,
-            slots: taken,
+            slots: seen(&mut self.slots, view),
         }
     }
 
@@ -263,10 +256,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
 
     /// One trip over these lanes, as if they were a whole tensor: [`Engine::pass`].
     #[inline(always)]
-    pub fn pass<const K: usize>(
+    pub fn pass<const K: usize, W: Rewrite<T, S>>(
         self,
         folds: [Fold; K],
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
         if ROW == 1 && only_maxima(&folds) {
             return self.maxima(f);
@@ -298,7 +291,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
     /// [`pass`](Self::pass) where all folds are maxima, for processors without vectors: in as few
     /// instructions, and as little memory, as a loop written for one rule.
     #[inline(always)]
-    fn maxima<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) -> [T; K] {
+    fn maxima<const K: usize, W: Rewrite<T, S>>(
+        mut self,
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
+    ) -> [T; K] {
         let len = self.theta.len();
         let mut largest = [T::zero(); K];
         if self.unequal() {
@@ -319,16 +315,22 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
                     *x = y.load();
                 }
             });
-            let (lane, folded) = f(lane);
-            *theta = lane.theta;
-            if P::HALF.is_some()
+            let (left, folded) = f(lane);
+            let lane = left.onto(lane);
+            if W::THETA {
+                *theta = lane.theta;
+            }
+            if W::THETA
+                && P::HALF.is_some()
                 && let Some(param) = self.params.get_mut(i)
             {
                 *param = P::store(lane.theta);
             }
             each::<S>(|k| {
                 let slot = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
-                if let (Some(x), Some(y)) = (slot, lane.slot.get(k)) {
+                if k < W::SLOTS
+                    && let (Some(x), Some(y)) = (slot, lane.slot.get(k))
+                {
                     *x = M::store(*y);
                 }
             });
@@ -344,10 +346,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
     /// One trip over these lanes, the first of which begins a chunk: rewrites them, and hands the partials
     /// of each chunk to `sink`, in order.
     #[inline(always)]
-    pub fn chunks<const K: usize>(
+    pub fn chunks<const K: usize, W: Rewrite<T, S>>(
         mut self,
         folds: [Fold; K],
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
         mut sink: impl FnMut([T; K]),
     ) {
         if K == 0 {
@@ -366,7 +368,7 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
 
     /// Rewrites every lane, and folds nothing.
     #[inline(always)]
-    fn map<const K: usize>(mut self, f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K])) {
+    fn map<const K: usize, W: Rewrite<T, S>>(mut self, f: &impl Fn(Lane<T, S>) -> (W, [T; K])) {
         if self.unequal() {
             return;
         }
@@ -379,20 +381,26 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
                     *x = found.load();
                 }
             });
-            let (lane, _) = f(Lane {
+            let lane = Lane {
                 theta: *theta,
                 grad: grad.load(),
                 slot,
-            });
-            *theta = lane.theta;
-            if P::HALF.is_some()
+            };
+            let lane = f(lane).0.onto(lane);
+            if W::THETA {
+                *theta = lane.theta;
+            }
+            if W::THETA
+                && P::HALF.is_some()
                 && let Some(param) = self.params.get_mut(i)
             {
                 *param = P::store(lane.theta);
             }
             each::<S>(|k| {
                 let place = self.slots.get_mut(k).and_then(|slot| slot.get_mut(i));
-                if let (Some(place), Some(&x)) = (place, lane.slot.get(k)) {
+                if k < W::SLOTS
+                    && let (Some(place), Some(&x)) = (place, lane.slot.get(k))
+                {
                     *place = M::store(x);
                 }
             });
@@ -402,10 +410,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
 
     /// Rewrites the lanes of one chunk, and folds them.
     #[inline(always)]
-    fn fold<const K: usize>(
+    fn fold<const K: usize, W: Rewrite<T, S>>(
         mut self,
         folds: [Fold; K],
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
         let len = self.len();
         let (whole, rest) = (len / ROW * ROW, len % ROW);
@@ -439,7 +447,7 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
             }
         }
         if let Some(last) = &last {
-            last.give_back(self);
+            last.give_back::<W>(self);
         }
         let mut folded = [T::zero(); K];
         for k in 0..K {
@@ -454,11 +462,11 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
     /// Rewrites and folds these lanes, whole rows of them, the first of which is lane `first` of its chunk. Sums go
     /// on in `sums`; maxima need no order, so one row serves, stays in a register, and is returned.
     #[inline(always)]
-    fn rows<const K: usize>(
+    fn rows<const K: usize, W: Rewrite<T, S>>(
         self,
         first: usize,
         folds: [Fold; K],
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
         sums: &mut [[T; WIDTH]; K],
     ) -> [[T; ROW]; K] {
         let mut maxima = [[T::zero(); ROW]; K];
@@ -490,15 +498,20 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
                 slot,
             }
             .map(f);
-            *theta = row.theta;
-            if P::HALF.is_some()
+            if W::THETA {
+                *theta = row.theta;
+            }
+            if W::THETA
+                && P::HALF.is_some()
                 && let Some(params) = params.get_mut(r)
             {
                 *params = row.params;
             }
             each::<S>(|k| {
                 let place = slots.get_mut(k).and_then(|rows| rows.get_mut(r));
-                if let (Some(place), Some(slot)) = (place, row.slot.get(k)) {
+                if k < W::SLOTS
+                    && let (Some(place), Some(slot)) = (place, row.slot.get(k))
+                {
                     *place = *slot;
                 }
             });
@@ -518,6 +531,28 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         }
         maxima
     }
+}
+
+/// The `F` slots of this view, of all that a rule has. A slot that is not there is empty.
+#[inline(always)]
+pub(crate) fn seen<'a, M, const S: usize, const F: usize>(
+    all: &'a mut [&mut [M]; S],
+    view: View,
+) -> [&'a mut [M]; F] {
+    let (mut slots, mut all) = ([const { nothing() }; S], all.iter_mut());
+    each::<S>(|k| {
+        if let (Some(slot), Some(own)) = (slots.get_mut(k), all.next()) {
+            *slot = own;
+        }
+    });
+    let mut seen = [const { nothing() }; F];
+    each::<F>(|place| {
+        let slot = slots.get_mut(view.vector::<F>(place));
+        if let (Some(seen), Some(slot)) = (seen.get_mut(place), slot) {
+            *seen = core::mem::take(slot);
+        }
+    });
+    seen
 }
 
 /// The row of accumulators that lane `first` of a chunk goes into.
@@ -586,7 +621,7 @@ fn only_maxima(folds: &[Fold]) -> bool {
 /// what it learns from it, that arrays may live in registers and lengths are equal, it would learn too late. `f` must
 /// not index: it may be compiled as a function of its own, where nothing is known of `k`.
 #[inline(always)]
-fn each<const N: usize>(mut f: impl FnMut(usize)) {
+pub(crate) fn each<const N: usize>(mut f: impl FnMut(usize)) {
     if N > 0 {
         f(0);
     }
@@ -655,10 +690,12 @@ impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
 
     /// Rewrites the lanes that the row began with.
     #[inline(always)]
-    fn give_back(&self, lanes: Lanes<'_, T, S, M, P>) {
-        copy(lanes.theta, &self.theta);
-        copy(lanes.params, &self.params);
-        for (slot, row) in lanes.slots.into_iter().zip(&self.slot) {
+    fn give_back<W: Rewrite<T, S>>(&self, lanes: Lanes<'_, T, S, M, P>) {
+        if W::THETA {
+            copy(lanes.theta, &self.theta);
+            copy(lanes.params, &self.params);
+        }
+        for (slot, row) in lanes.slots.into_iter().zip(&self.slot).take(W::SLOTS) {
             copy(slot, row);
         }
     }
@@ -669,9 +706,9 @@ impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
         reason = "several arrays are walked side by side"
     )]
     #[inline(always)]
-    fn map<const K: usize>(
+    fn map<const K: usize, W: Rewrite<T, S>>(
         mut self,
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> (Self, [[T; ROW]; K]) {
         let mut out = [[T::zero(); ROW]; K];
         for l in 0..ROW {
@@ -683,12 +720,15 @@ impl<T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Row<T, S, M, P> {
             for k in 0..S {
                 lane.slot[k] = self.slot[k][l].load();
             }
-            let (lane, folded) = f(lane);
-            self.theta[l] = lane.theta;
-            if P::HALF.is_some() {
+            let (left, folded) = f(lane);
+            let lane = left.onto(lane);
+            if W::THETA {
+                self.theta[l] = lane.theta;
+            }
+            if W::THETA && P::HALF.is_some() {
                 self.params[l] = P::store(lane.theta);
             }
-            for k in 0..S {
+            for k in 0..W::SLOTS {
                 self.slot[k][l] = M::store(lane.slot[k]);
             }
             for k in 0..K {
@@ -705,7 +745,7 @@ mod tests {
 
     use super::{Host, Lanes};
     use crate::{Accumulators, CHUNK, Engine, ErrorKind, Fold, FoldOp, Lane, Mismatch};
-    use crate::{Bf16, F16, Stored};
+    use crate::{Bf16, F16, Rewrite, Stored, View};
 
     /// Around a row, the accumulators of a chunk, and a chunk.
     const LENGTHS: [usize; 16] = [
@@ -840,6 +880,81 @@ mod tests {
     #[test]
     fn a_pass_in_mixed_precision_is_a_plain_loop_that_rounds_what_it_stores() {
         passes_are_plain_loops::<Bf16, F16>();
+    }
+
+    /// A pass whose closure returns a `W`, over all kinds of loops, and what the lanes hold afterwards.
+    fn rewritten<W: Rewrite<f32, 2>, const K: usize>(
+        len: usize,
+        folds: [Fold; K],
+        give: impl Fn(Lane<f32, 2>) -> W,
+        pass: impl Fn(Lanes<'_, f32, 2, Bf16, F16>, &dyn Fn(Lane<f32, 2>) -> (W, [f32; K])) -> [f32; K],
+    ) {
+        let [mut theta, grad, a, b] = numbers(len);
+        let stored = |numbers: Vec<f32>| Vec::from_iter(numbers.into_iter().map(Bf16::store));
+        let (mut a, mut b) = (stored(a), stored(b));
+        let grad: Vec<F16> = grad.into_iter().map(F16::store).collect();
+        let mut params = std::vec![F16::store(99.0); len];
+
+        let mut want = (theta.clone(), params.clone(), a.clone(), b.clone());
+        for (i, grad) in grad.iter().enumerate() {
+            let found = Lane {
+                theta: theta[i],
+                grad: grad.load(),
+                slot: [a[i].load(), b[i].load()],
+            };
+            let lane = give(found).onto(found);
+            if W::THETA {
+                (want.0[i], want.1[i]) = (lane.theta, F16::store(lane.theta));
+            }
+            (want.2[i], want.3[i]) = (Bf16::store(lane.slot[0]), Bf16::store(lane.slot[1]));
+        }
+        let lanes = Lanes::mixed(&mut theta, &mut params, &grad, [&mut a[..], &mut b]).unwrap();
+        pass(lanes, &|x| (give(x), folds.map(|_| x.grad)));
+        assert!((theta, params, a, b) == want, "{len} lanes, {folds:?}");
+    }
+
+    #[test]
+    fn a_pass_rewrites_what_its_closure_returns_and_nothing_else() {
+        fn however<W: Rewrite<f32, 2>>(len: usize, give: impl Fn(Lane<f32, 2>) -> W) {
+            let (sum, max) = ([Fold::SUM], [Fold::MAX_ABS]);
+            rewritten(len, [], &give, |lanes, f| lanes.pass([], &f));
+            rewritten(len, sum, &give, |lanes, f| lanes.pass(sum, &f));
+            rewritten(len, max, &give, |lanes, f| lanes.pass(max, &f));
+            rewritten(len, max, &give, |lanes, f| lanes.maxima(&f));
+        }
+        for len in LENGTHS {
+            however(len, |_| []);
+            however(len, |x| [x.slot[1] + x.grad]);
+            however(len, |x| [x.slot[1], x.theta]);
+            however(len, |x| x.moved(x.theta - x.slot[0]));
+            however(len, |x| Lane {
+                theta: x.slot[1],
+                grad: 0.0,
+                slot: [x.theta],
+            });
+        }
+    }
+
+    #[test]
+    fn a_ring_shows_the_oldest_first() {
+        let (mut theta, mut carried) = ([0.0f64], []);
+        let mut slots = [[10.0], [20.0], [30.0], [40.0]];
+        for t in 0..4 {
+            let [a, b, c, d] = &mut slots;
+            let grad = [t as f64];
+            let mut host = Host::new(&mut theta, &grad, [a, b, c, d], &mut carried).unwrap();
+            host.pass_at(View::ring(0, 1, t), [], |x: Lane<f64, 4>| {
+                let lane = Lane {
+                    theta: x.slot[1] + 100.0 * x.slot[3],
+                    grad: 0.0,
+                    slot: [x.slot[0] + 1.0, x.grad],
+                };
+                (lane, [])
+            });
+        }
+        // In the last step the first place of the ring came round, with what step 0 had put there.
+        assert_eq!(theta, [0.0 + 100.0 * 2.0]);
+        assert_eq!(slots, [[14.0], [3.0], [1.0], [2.0]]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use core::{array, mem};
 use crate::backend::{ALIGN, Backend, Batch};
 use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, Scope};
-use crate::host::Lanes;
+use crate::host::{Lanes, seen};
 use crate::plan::{MAX_FOLDS, MAX_OPS, MAX_PASSES, Misfit, Op, Plan};
 use crate::real::{Element, Real};
-use crate::rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule};
+use crate::rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rewrite, Rule, View};
 
 /// The host's slices as a [`Backend`], for machines without a heap: state lies in memory that the caller
 /// lends, so an [`Optimizer`](crate::Optimizer), its groups and its checkpoints work on a microcontroller.
@@ -432,17 +432,16 @@ impl<T: Element> Engine for Turn<'_, T> {
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<T, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
-        self.slots_used = self.slots_used.max(first.saturating_add(S));
+        let view = view.into();
+        self.slots_used = self.slots_used.max(view.end::<S>());
         self.make(&folds, |turn| {
-            let mut slots = turn.slots.iter_mut().skip(first);
-            let slots = array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot));
-            match Lanes::new(turn.theta, turn.grad, slots) {
+            match Lanes::new(turn.theta, turn.grad, seen(&mut turn.slots, view)) {
                 Ok(lanes) => lanes.pass(folds, &f),
                 // The optimizer has compared the lengths, and the state is cut to them.
                 Err(_) => [T::zero(); K],
@@ -683,16 +682,13 @@ pub(crate) mod tests {
 
         fn step<E: Engine>(&self, _: u64, e: &mut E) {
             let before = e.carried::<0>();
-            let [own] = e.pass([Fold::SUM], |x: Lane<_, 0>| (x, [x.grad]));
-            let [largest] = e.pass([Fold::MAX_ABS.over_group()], |x: Lane<_, 0>| (x, [x.grad]));
+            let [own] = e.pass([Fold::SUM], |x: Lane<_, 0>| ([], [x.grad]));
+            let [largest] = e.pass([Fold::MAX_ABS.over_group()], |x: Lane<_, 0>| ([], [x.grad]));
             let [sum] = e.pass([Fold::SUM.over_group()], |x: Lane<_, 0>| {
                 let theta = x.theta - x.grad / largest;
                 (Lane { theta, ..x }, [theta * theta])
             });
-            e.map(|x: Lane<_, 0>| Lane {
-                theta: x.theta / sum + own,
-                ..x
-            });
+            e.map(|x: Lane<_, 0>| x.moved(x.theta / sum + own));
             e.carry::<0>(before + sum);
         }
     }

@@ -72,6 +72,6 @@ pub use name::{Name, Wraps};
 pub use optimizer::{Optimizer, Phase, Turn};
 pub use plan::Plan;
 pub use real::{Dtype, Element, Real};
-pub use rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule, Slot};
+pub use rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rewrite, Rule, Slot, View};
 pub use rules::*;
 pub use tunable::{Setting, Tunable};

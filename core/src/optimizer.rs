@@ -590,7 +590,7 @@ pub(crate) mod tests {
 
         fn step<E: Engine>(&self, _: u64, e: &mut E) {
             let x = e.carried_at(0);
-            e.map(|lane: Lane<E::Real, 0>| Lane { theta: x, ..lane });
+            e.map(|lane: Lane<E::Real, 0>| lane.moved(x));
         }
     }
 

@@ -688,7 +688,9 @@ mod tests {
             let (old, older) = (e.carried::<0>(), e.carried::<1>());
             let (scale, half) = (e.uniform(3.0), e.uniform(0.5));
             let folds = [Fold::SUM, Fold::MAX_ABS.over_group()];
-            let [sum, max] = e.pass(folds, |x: Lane<E::Real, 0>| (x, [x.theta * x.grad, x.grad]));
+            let [sum, max] = e.pass(folds, |x: Lane<E::Real, 0>| {
+                ([], [x.theta * x.grad, x.grad])
+            });
             let falls = sum.lt(old);
             let rate = scale / (max + E::Real::lit(0.25));
             let [moved] = e.pass([Fold::SUM], |x: Lane<E::Real, 1>| {
@@ -697,10 +699,7 @@ mod tests {
                 let slot = [x.slot[0] + theta];
                 (Lane { theta, slot, ..x }, [step])
             });
-            e.map(|x: Lane<E::Real, 0>| Lane {
-                theta: -x.theta,
-                ..x
-            });
+            e.map(|x: Lane<E::Real, 0>| x.moved(-x.theta));
             let root = (moved * moved).sqrt().max(sum);
             e.map(|x: Lane<E::Real, 2>| Lane {
                 theta: root,
@@ -837,14 +836,11 @@ after pass 3
 
             fn step<E: Engine>(&self, _: u64, e: &mut E) {
                 let double = e.carried::<0>() + e.carried::<0>();
-                let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.theta]));
+                let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| ([], [x.theta]));
                 // Known after the first pass, and handed on: the second reads no carried number.
                 let scale = sum + double;
-                let [other] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.grad * scale]));
-                e.map(|x: Lane<E::Real, 0>| Lane {
-                    theta: x.theta * other,
-                    ..x
-                });
+                let [other] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| ([], [x.grad * scale]));
+                e.map(|x: Lane<E::Real, 0>| x.moved(x.theta * other));
                 e.carry::<0>(sum);
                 e.carry::<1>(scale);
             }

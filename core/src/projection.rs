@@ -104,7 +104,7 @@ impl Region for Interval {
         e.map(|x: Lane<_, 0>| {
             let above = E::Real::select(x.theta.lt(low), low, x.theta);
             let theta = E::Real::select(high.lt(above), high, above);
-            Lane { theta, ..x }
+            x.moved(theta)
         });
     }
 
@@ -160,7 +160,7 @@ impl Ball {
                 let s = length(lane.slot);
                 let shrink = one / (one + multiplier * s);
                 let x = lane.theta * shrink;
-                (lane, [x * x, x * x * (s * shrink)])
+                ([], [x * x, x * x * (s * shrink)])
             });
             let step = square * (square.sqrt() / radius - one) / slope;
             // Without lengths there is nothing to find: the scaling below does all of it.
@@ -170,14 +170,11 @@ impl Ball {
         }
         let [square] = e.pass_at(first, [sum], |lane| {
             let x = lane.theta / (one + multiplier * length(lane.slot));
-            (Lane { theta: x, ..lane }, [x * x])
+            (lane.moved(x), [x * x])
         });
         let norm = square.sqrt();
         let scale = E::Real::select(radius.lt(norm), radius / norm, one);
-        e.map(|lane: Lane<_, 0>| Lane {
-            theta: lane.theta * scale,
-            ..lane
-        });
+        e.map(|lane: Lane<_, 0>| lane.moved(lane.theta * scale));
     }
 }
 
@@ -264,19 +261,13 @@ impl HalfSpace {
         let sum = Fold::SUM.over(self.scope);
         let [dot, square] = e.pass_at(first, [sum, sum], |lane| {
             let (s, normal) = split(lane.slot);
-            (lane, [normal * lane.theta, s * normal * normal])
+            ([], [normal * lane.theta, s * normal * normal])
         });
         let excess = E::Real::select(bound.lt(dot), dot - bound, zero);
         let share = E::Real::select(zero.lt(square), excess / square, zero);
         e.pass_at(first, [], |lane| {
             let (s, normal) = split(lane.slot);
-            (
-                Lane {
-                    theta: lane.theta - s * normal * share,
-                    ..lane
-                },
-                [],
-            )
+            (lane.moved(lane.theta - s * normal * share), [])
         });
     }
 }
@@ -355,7 +346,7 @@ impl Simplex {
             E::Real::select(zero.lt(lengths), (sum - goal) / lengths, zero)
         };
         let [sum, lengths] = e.pass_at(first, [fold, fold], |lane| {
-            (lane, [lane.theta, length(lane.slot)])
+            ([], [lane.theta, length(lane.slot)])
         });
         let mut multiplier = share(sum, lengths);
         for _ in 0..ROUNDS {
@@ -363,20 +354,17 @@ impl Simplex {
                 let s = length(lane.slot);
                 let stays = (multiplier * s).lt(lane.theta);
                 let kept = |x| E::Real::select(stays, x, zero);
-                (lane, [kept(lane.theta), kept(s)])
+                ([], [kept(lane.theta), kept(s)])
             });
             multiplier = share(sum, lengths);
         }
         let [sum] = e.pass_at(first, [fold], |lane| {
             let x = lane.theta - multiplier * length(lane.slot);
             let x = E::Real::select(x.lt(zero), zero, x);
-            (Lane { theta: x, ..lane }, [x])
+            (lane.moved(x), [x])
         });
         let scale = E::Real::select(zero.lt(sum), goal / sum, one);
-        e.map(|lane: Lane<_, 0>| Lane {
-            theta: lane.theta * scale,
-            ..lane
-        });
+        e.map(|lane: Lane<_, 0>| lane.moved(lane.theta * scale));
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Rule`]: an optimizer's update, written once; [`Engine`]: what carries it out.
 //!
 //! A step is a few passes over memory. A pass rewrites every lane (one coordinate: its parameter, its
-//! gradient, its state) and may fold numbers over all lanes; scalars are computed between passes. A rule
+//! gradient, its state), or some of it, and may fold numbers over all lanes; scalars are computed between passes. A rule
 //! says what is done to *one* lane and knows nothing of slices, threads or devices.
 //!
 //! # To write a rule
@@ -16,6 +16,7 @@
 use crate::error::Invalid;
 use crate::fold::Fold;
 use crate::half::Half;
+use crate::host::each;
 use crate::real::Real;
 
 /// State vectors that a rule may keep per parameter tensor.
@@ -33,6 +34,177 @@ pub struct Lane<R, const S: usize> {
     pub grad: R,
     /// The `S` state vectors that the pass touches, at this coordinate.
     pub slot: [R; S],
+}
+
+impl<R: Copy, const S: usize> Lane<R, S> {
+    /// What a pass leaves that rewrites theta alone.
+    #[inline(always)]
+    pub fn moved(self, theta: R) -> Lane<R, 0> {
+        Lane {
+            theta,
+            grad: self.grad,
+            slot: [],
+        }
+    }
+}
+
+/// What a pass rewrites in a lane. The type of what its closure returns says how much that is, so that no engine moves
+/// a byte for the rest:
+///
+/// - `Lane<R, F>`: theta and the first `F` state vectors of those that the pass sees, most often all;
+/// - `[R; F]`: the first `F` state vectors, and theta stays; `[]` rewrites nothing, for a pass that only folds.
+///
+/// ```
+/// use adarem::{Engine, Fold, Host, Lane};
+///
+/// let (mut theta, mut m) = ([3.0f32, 4.0], [0.5, 0.5]);
+/// let mut host = Host::new(&mut theta, &[1.0, 1.0], [&mut m], &mut [])?;
+/// // Reads theta. Rewrites m. Reads m, rewrites theta.
+/// let [square] = host.pass([Fold::SUM], |x: Lane<f32, 0>| ([], [x.theta * x.theta]));
+/// host.map(|x: Lane<f32, 1>| [x.slot[0] + x.grad]);
+/// host.map(|x: Lane<f32, 1>| x.moved(x.theta - x.slot[0]));
+/// assert_eq!((square, theta, m), (25.0, [1.5, 2.5], [1.5, 1.5]));
+/// # Ok::<(), adarem::ErrorKind>(())
+/// ```
+///
+/// To rewrite more state vectors than the pass sees does not compile.
+pub trait Rewrite<R, const S: usize> {
+    /// Whether theta is rewritten.
+    const THETA: bool;
+
+    /// How many state vectors are: the first of those that the pass sees.
+    const SLOTS: usize;
+
+    /// The lane that it leaves, where it found `lane`.
+    fn onto(self, lane: Lane<R, S>) -> Lane<R, S>;
+
+    /// The same with other numbers: what `theta` and `slot` make of a new number and of that in `found`. For an engine
+    /// that wraps another and has a say in what is written.
+    fn amend(self, found: &Lane<R, S>, theta: impl Fn(R, R) -> R, slot: impl Fn(R, R) -> R)
+    -> Self;
+}
+
+impl<R: Copy, const S: usize, const F: usize> Rewrite<R, S> for Lane<R, F> {
+    const THETA: bool = true;
+    const SLOTS: usize = F;
+
+    #[inline(always)]
+    fn onto(self, lane: Lane<R, S>) -> Lane<R, S> {
+        Lane {
+            theta: self.theta,
+            ..self.slot.onto(lane)
+        }
+    }
+
+    #[inline(always)]
+    fn amend(
+        self,
+        found: &Lane<R, S>,
+        theta: impl Fn(R, R) -> R,
+        slot: impl Fn(R, R) -> R,
+    ) -> Self {
+        Lane {
+            theta: theta(self.theta, found.theta),
+            grad: self.grad,
+            slot: self.slot.amend(found, theta, slot),
+        }
+    }
+}
+
+impl<R: Copy, const S: usize, const F: usize> Rewrite<R, S> for [R; F] {
+    const THETA: bool = false;
+    const SLOTS: usize = F;
+
+    #[inline(always)]
+    fn onto(self, mut lane: Lane<R, S>) -> Lane<R, S> {
+        const {
+            assert!(
+                F <= S,
+                "a pass rewrites no state vector that it does not see"
+            )
+        };
+        each::<F>(|k| {
+            if let (Some(place), Some(&x)) = (lane.slot.get_mut(k), self.get(k)) {
+                *place = x;
+            }
+        });
+        lane
+    }
+
+    #[inline(always)]
+    fn amend(
+        mut self,
+        found: &Lane<R, S>,
+        _: impl Fn(R, R) -> R,
+        slot: impl Fn(R, R) -> R,
+    ) -> Self {
+        each::<F>(|k| {
+            if let (Some(new), Some(&old)) = (self.get_mut(k), found.slot.get(k)) {
+                *new = slot(*new, old);
+            }
+        });
+        self
+    }
+}
+
+/// Which state vectors a pass sees, and in which order: so many in a row, the last of which may form a ring.
+///
+/// A ring holds what was put into it in the last steps, such as gradients. The pass of each step sees it turned one place
+/// further, so that the oldest stands first, is the one that is rewritten, and no lane asks which that is.
+///
+/// ```
+/// use adarem::View;
+///
+/// // Five state vectors from number 2 on. The first stands still; of the ring of four behind it three are past.
+/// let view = View::ring(2, 1, 3);
+/// let seen = core::array::from_fn(|place| view.vector::<5>(place));
+/// assert_eq!(seen, [2, 6, 3, 4, 5]);
+/// assert_eq!(View::from(2).vector::<5>(4), 6);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    first: usize,
+    still: usize,
+    turn: usize,
+}
+
+impl View {
+    /// The state vectors from `first` on, of which the first `still` stand still and the others form a ring, turned by
+    /// `turn` places: a step number will do, as a whole turn changes nothing.
+    pub const fn ring(first: usize, still: usize, turn: usize) -> View {
+        View { first, still, turn }
+    }
+
+    /// The number of the state vector that is seen in place `place` of `S`.
+    #[inline(always)]
+    pub fn vector<const S: usize>(self, place: usize) -> usize {
+        let in_ring = || {
+            let ring = S.checked_sub(self.still)?;
+            let place = place.checked_sub(self.still)?;
+            place
+                .wrapping_add(self.turn.checked_rem(ring)?)
+                .checked_rem(ring)
+        };
+        let place = match self.turn {
+            0 => place,
+            _ => in_ring().map_or(place, |place| self.still.saturating_add(place)),
+        };
+        self.first.saturating_add(place)
+    }
+
+    /// One more than the greatest number that any of `S` state vectors has.
+    #[inline(always)]
+    pub fn end<const S: usize>(self) -> usize {
+        self.first.saturating_add(S)
+    }
+}
+
+impl From<usize> for View {
+    /// The state vectors from this one on, in a row.
+    #[inline(always)]
+    fn from(first: usize) -> View {
+        View::ring(first, 0, 0)
+    }
 }
 
 /// What carries out a step: the host's slices, the tracer, or a wrapper around another engine.
@@ -64,14 +236,14 @@ pub trait Engine {
     /// Sets carried scalar `k` of this tensor for the next step.
     fn carry_at(&mut self, k: usize, x: Self::Real);
 
-    /// One trip over memory: rewrites theta and the `S` state vectors from `first` on, of every lane, with
-    /// what `f` returns, and folds the `K` numbers that it returns besides. The gradient that `f` returns is
-    /// ignored.
-    fn pass_at<const S: usize, const K: usize>(
+    /// One trip over memory: shows `f` every lane with `S` state vectors, from a number on or in another [`View`],
+    /// [rewrites](Rewrite) with what it returns, and folds the `K` numbers that it returns besides. A gradient that it
+    /// returns is ignored.
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<Self::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<Self::Real, S>) -> (Lane<Self::Real, S>, [Self::Real; K]),
+        f: impl Fn(Lane<Self::Real, S>) -> (W, [Self::Real; K]),
     ) -> [Self::Real; K];
 
     /// [`carried_at`](Self::carried_at) a number known at compile time.
@@ -100,10 +272,10 @@ pub trait Engine {
 
     /// A [`pass_at`](Self::pass_at) over the first `S` state vectors.
     #[inline(always)]
-    fn pass<const S: usize, const K: usize>(
+    fn pass<const S: usize, const K: usize, W: Rewrite<Self::Real, S>>(
         &mut self,
         folds: [Fold; K],
-        f: impl Fn(Lane<Self::Real, S>) -> (Lane<Self::Real, S>, [Self::Real; K]),
+        f: impl Fn(Lane<Self::Real, S>) -> (W, [Self::Real; K]),
     ) -> [Self::Real; K] {
         const {
             assert!(
@@ -116,7 +288,10 @@ pub trait Engine {
 
     /// A [`pass`](Self::pass) that folds nothing.
     #[inline(always)]
-    fn map<const S: usize>(&mut self, f: impl Fn(Lane<Self::Real, S>) -> Lane<Self::Real, S>) {
+    fn map<const S: usize, W: Rewrite<Self::Real, S>>(
+        &mut self,
+        f: impl Fn(Lane<Self::Real, S>) -> W,
+    ) {
         let [] = self.pass([], |x| (f(x), []));
     }
 }
@@ -160,7 +335,7 @@ impl Slot {
 ///     fn step<E: Engine>(&self, _: u64, engine: &mut E) {
 ///         use adarem::Real;
 ///         let lr = engine.uniform(self.lr);
-///         engine.map(|x: Lane<_, 0>| Lane { theta: x.theta - lr.xor_sign(x.grad), ..x });
+///         engine.map(|x: Lane<_, 0>| x.moved(x.theta - lr.xor_sign(x.grad)));
 ///     }
 /// }
 ///
@@ -267,8 +442,75 @@ impl<R: Rule> Rule for &R {
 mod tests {
     use std::format;
 
-    use super::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule, Slot};
+    use super::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rewrite, Rule, Slot, View};
     use crate::{AdaRem, AdaRemS, Fold, Host, Invalid};
+
+    const FOUND: Lane<i32, 3> = Lane {
+        theta: 1,
+        grad: 2,
+        slot: [3, 4, 5],
+    };
+
+    #[test]
+    fn what_a_pass_returns_goes_where_its_type_says_and_nowhere_else() {
+        fn left<W: Rewrite<i32, 3>>(w: W) -> (bool, usize, i32, [i32; 3]) {
+            let lane = w.onto(FOUND);
+            assert_eq!(lane.grad, 2);
+            (W::THETA, W::SLOTS, lane.theta, lane.slot)
+        }
+        let lane = |slot| Lane {
+            theta: 9,
+            grad: 0,
+            slot,
+        };
+        assert_eq!(left([]), (false, 0, 1, [3, 4, 5]));
+        assert_eq!(left([7, 8]), (false, 2, 1, [7, 8, 5]));
+        assert_eq!(left(FOUND.moved(9)), (true, 0, 9, [3, 4, 5]));
+        assert_eq!(left(lane([6, 7, 8])), (true, 3, 9, [6, 7, 8]));
+    }
+
+    #[test]
+    fn an_engine_amends_what_is_rewritten_beside_what_was_there() {
+        let (theta, slot) = (|new, old| 10 * new + old, |new, old| 100 * new + old);
+        assert_eq!([7, 8].amend(&FOUND, theta, slot), [703, 804]);
+        let lane = Lane {
+            theta: 9,
+            grad: 0,
+            slot: [7],
+        };
+        let amended = Lane {
+            theta: 91,
+            grad: 0,
+            slot: [703],
+        };
+        assert_eq!(lane.amend(&FOUND, theta, slot), amended);
+    }
+
+    #[test]
+    fn a_ring_is_turned_behind_what_stands_still() {
+        let seen = |view: View| core::array::from_fn(|place| view.vector::<4>(place));
+        assert_eq!(seen(View::from(0)), [0, 1, 2, 3]);
+        assert_eq!(seen(View::from(5)), [5, 6, 7, 8]);
+        assert_eq!(seen(View::ring(0, 0, 1)), [1, 2, 3, 0]);
+        assert_eq!(seen(View::ring(0, 0, 4)), [0, 1, 2, 3]);
+        assert_eq!(seen(View::ring(2, 1, 2)), [2, 5, 3, 4]);
+        assert_eq!(seen(View::ring(2, 3, 7)), [2, 3, 4, 5]);
+        assert_eq!(
+            (View::from(5).end::<4>(), View::ring(2, 1, 2).end::<4>()),
+            (9, 6)
+        );
+    }
+
+    #[test]
+    fn a_view_of_any_numbers_is_one() {
+        let most = usize::MAX;
+        assert_eq!(View::ring(most, 0, 1).vector::<2>(1), most);
+        assert_eq!(View::ring(0, 0, most).vector::<2>(0), 1);
+        assert_eq!(View::ring(0, most, 1).vector::<2>(1), 1);
+        assert_eq!(View::ring(0, 2, 1).vector::<2>(2), 2);
+        assert_eq!(View::ring(0, 0, most - 1).vector::<2>(most), 1);
+        assert_eq!(View::from(most).end::<3>(), most);
+    }
 
     /// Adds 1 to theta, where step_measured is not its own.
     struct Nameless;
@@ -286,11 +528,8 @@ mod tests {
             use crate::Real;
             let one = E::Real::lit(1.0);
             let before = e.carried::<7>();
-            let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| (x, [x.theta]));
-            e.map(|x: Lane<E::Real, 0>| Lane {
-                theta: x.theta + one,
-                ..x
-            });
+            let [sum] = e.pass([Fold::SUM], |x: Lane<E::Real, 0>| ([], [x.theta]));
+            e.map(|x: Lane<E::Real, 0>| x.moved(x.theta + one));
             e.carry::<7>(before + sum);
         }
     }

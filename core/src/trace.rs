@@ -13,7 +13,7 @@ use crate::plan::{
     Id, Literal, MAX_FOLDS, MAX_OPS, MAX_PASSES, MAX_UNIFORMS, Misfit, Op, Pass, Plan,
 };
 use crate::real::Real;
-use crate::rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rule};
+use crate::rule::{Engine, Lane, MAX_CARRIED, MAX_SLOTS, Rewrite, Rule, View};
 
 /// A plan, and the host scalars of the step that was traced.
 #[derive(Clone, Debug, PartialEq)]
@@ -323,24 +323,26 @@ impl<'t> Engine for Tracer<'t> {
         }
     }
 
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<Node<'t>, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<Node<'t>, S>) -> (Lane<Node<'t>, S>, [Node<'t>; K]),
+        f: impl Fn(Lane<Node<'t>, S>) -> (W, [Node<'t>; K]),
     ) -> [Node<'t>; K] {
-        let tape = self.tape;
-        if first.saturating_add(S) > self.slots {
+        let (tape, view) = (self.tape, view.into());
+        if view.end::<S>() > self.slots {
             tape.fail(Misfit::TooMany("slots", self.slots));
         }
         let here = self.passes.len() as u8;
         let load = |op| Node::Load(tape, op);
-        let slot = |k: usize| Op::Slot(here, first.saturating_add(k) as u8);
-        let (lane, folded) = f(Lane {
+        let slot = |place: usize| Op::Slot(here, view.vector::<S>(place) as u8);
+        let lane = Lane {
             theta: load(Op::Theta(here)),
             grad: load(Op::Grad(here)),
-            slot: core::array::from_fn(|k| load(slot(k))),
-        });
+            slot: core::array::from_fn(|place| load(slot(place))),
+        };
+        let (left, folded) = f(lane);
+        let lane = left.onto(lane);
 
         // What comes back as it was is not written.
         let rewritten = |node, was: Op| match node {
@@ -351,9 +353,10 @@ impl<'t> Engine for Tracer<'t> {
             theta: rewritten(lane.theta, Op::Theta(here)),
             ..Pass::default()
         };
-        let own = pass.slots.iter_mut().skip(first);
-        for (k, (place, node)) in own.zip(lane.slot).enumerate() {
-            *place = rewritten(node, slot(k));
+        for (place, node) in lane.slot.into_iter().enumerate() {
+            if let Some(vector) = pass.slots.get_mut(view.vector::<S>(place)) {
+                *vector = rewritten(node, slot(place));
+            }
         }
         for (fold, node) in folds.into_iter().zip(folded) {
             if pass.folds.push((fold, tape.id(node))).is_err() {
@@ -395,7 +398,7 @@ mod tests {
     }
 
     fn fold<E: Engine, const K: usize>(e: &mut E) {
-        e.pass([Fold::SUM; K], |x: Lane<_, 0>| (x, [x.grad; K]));
+        e.pass([Fold::SUM; K], |x: Lane<_, 0>| ([], [x.grad; K]));
     }
 
     /// Has `S` slots and `C` carried scalars.
@@ -416,10 +419,7 @@ mod tests {
                 leaked.set(Some(x.theta));
                 x
             };
-            let descend = |x: Lane<E::Real, 0>| Lane {
-                theta: x.theta - x.grad,
-                ..x
-            };
+            let descend = |x: Lane<E::Real, 0>| x.moved(x.theta - x.grad);
             match self.0 {
                 Deed::Fold(1) => fold::<E, 1>(e),
                 Deed::Fold(MAX_FOLDS) => fold::<E, MAX_FOLDS>(e),
@@ -443,16 +443,16 @@ mod tests {
                     });
                 }
                 Deed::Carry(k) => {
-                    let [sum] = e.pass([Fold::SUM], |x: Lane<_, 0>| (x, [x.grad]));
+                    let [sum] = e.pass([Fold::SUM], |x: Lane<_, 0>| ([], [x.grad]));
                     e.carry_at(k, sum);
                 }
                 Deed::Recall(k) => {
                     let before = e.carried_at(k);
-                    e.map(|x: Lane<E::Real, 0>| Lane { theta: before, ..x });
+                    e.map(|x: Lane<E::Real, 0>| x.moved(before));
                 }
                 Deed::Literals => {
                     let three = E::Real::lit(1.0) + E::Real::lit(2.0);
-                    e.map(|x: Lane<E::Real, 0>| Lane { theta: three, ..x });
+                    e.map(|x: Lane<E::Real, 0>| x.moved(three));
                 }
                 Deed::LiteralsBesideNumbers => e.map(|x: Lane<E::Real, 0>| {
                     let (one, two) = (-E::Real::lit(-1.0), E::Real::lit(-2.0).abs());
@@ -461,17 +461,11 @@ mod tests {
                 }),
                 Deed::LaneInAnotherPass => {
                     e.map(leak);
-                    e.map(|x: Lane<E::Real, 0>| Lane {
-                        theta: leaked.get().unwrap_or(x.theta),
-                        ..x
-                    });
+                    e.map(|x: Lane<E::Real, 0>| x.moved(leaked.get().unwrap_or(x.theta)));
                 }
                 Deed::LaneBesideAnother => {
                     e.map(leak);
-                    e.map(|x: Lane<E::Real, 0>| Lane {
-                        theta: x.theta + leaked.get().unwrap_or(x.theta),
-                        ..x
-                    });
+                    e.map(|x: Lane<E::Real, 0>| x.moved(x.theta + leaked.get().unwrap_or(x.theta)));
                 }
                 Deed::LaneAsScalar => {
                     e.map(leak);

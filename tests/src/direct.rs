@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use adarem::{Accumulators, CHUNK, Element, Engine, Fold, Lane, Real, Rule, Scope};
+use adarem::{Accumulators, CHUNK, Element, Engine, Fold, Lane, Real, Rewrite, Rule, Scope, View};
 
 use crate::state::State;
 
@@ -94,24 +94,26 @@ impl<T: Element> Engine for Direct<'_, T> {
         self.carried[k] = x;
     }
 
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<T, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
+        let view = view.into();
         let mut contributions = [const { Vec::new() }; K];
         for i in 0..self.theta.len() {
             let at = self.range.start + i;
             let lane = Lane {
                 theta: self.theta[i],
                 grad: self.grad[i],
-                slot: core::array::from_fn(|k| self.slots[first + k][at]),
+                slot: core::array::from_fn(|k| self.slots[view.vector::<S>(k)][at]),
             };
-            let (lane, folded) = f(lane);
+            let (left, folded) = f(lane);
+            let lane = left.onto(lane);
             self.theta[i] = lane.theta;
             for (k, x) in lane.slot.into_iter().enumerate() {
-                self.slots[first + k][at] = x;
+                self.slots[view.vector::<S>(k)][at] = x;
             }
             for (list, x) in contributions.iter_mut().zip(folded) {
                 list.push(x);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use adarem::plan::{MAX_FOLDS, MAX_PASSES};
 use adarem::{
     Accumulators, Bf16, CHUNK, Element, Engine, ErrorKind, F16, Fold, FoldOp, Half, Lane, Lanes,
-    MAX_CARRIED, MAX_SLOTS, Mismatch, Real, Rule, Scope, Stored, backend::packing,
+    MAX_CARRIED, MAX_SLOTS, Mismatch, Real, Rewrite, Rule, Scope, Stored, View, backend::packing,
 };
 
 use crate::simd::{Job, Simd};
@@ -415,14 +415,14 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>>
         }
     }
 
-    /// Lanes `from..to` of the tensor, with `S` slots from `slot` on.
+    /// Lanes `from..to` of the tensor, with the `S` slots of `view`.
     ///
     /// # Safety
     /// They lie within the tensor, no other thread uses them, and the rule has so many slots.
     #[inline(always)]
     unsafe fn lanes<const S: usize>(
         &self,
-        slot: usize,
+        view: View,
         from: usize,
         to: usize,
     ) -> Lanes<'a, T, S, M, P> {
@@ -446,7 +446,7 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>>
             };
             let grad = std::slice::from_raw_parts(grad.cast::<P>().add(from), len);
             let slots = |k: usize| {
-                let slot = self.stage.slots[slot + k].cast::<M>();
+                let slot = self.stage.slots[view.vector::<S>(k)].cast::<M>();
                 std::slice::from_raw_parts_mut(slot.add(state + from), len)
             };
             Lanes::mixed(theta, params, grad, array::from_fn(slots)).unwrap_unchecked()
@@ -455,11 +455,11 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>>
 
     /// A pass over the tensor: this thread's chunks of it, and then the folds of all.
     #[inline(always)]
-    fn sweep<const S: usize, const K: usize>(
+    fn sweep<const S: usize, const K: usize, W: Rewrite<T, S>>(
         &self,
-        slot: usize,
+        view: View,
         folds: [Fold; K],
-        f: &impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
         let (threads, index) = self
             .shared
@@ -468,7 +468,7 @@ impl<'a, const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>>
         let (from, to) = (chunks * index / threads, chunks * (index + 1) / threads);
         // SAFETY: chunk ranges of different threads are disjoint, and `pass_at` has checked the slots.
         let lanes =
-            unsafe { self.lanes::<S>(slot, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
+            unsafe { self.lanes::<S>(view, from * CHUNK, (to * CHUNK).min(self.tensor.len)) };
 
         // Partial k of chunk c; the passes that fold take turns with two sets.
         // SAFETY: `partials` holds two sets of MAX_FOLDS numbers for each chunk of the longest tensor.
@@ -533,13 +533,14 @@ impl<const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>> Engine
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<T, S>>(
         &mut self,
-        slot: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<T, S>) -> (Lane<T, S>, [T; K]),
+        f: impl Fn(Lane<T, S>) -> (W, [T; K]),
     ) -> [T; K] {
-        if slot + S > R::SLOTS || self.passes >= MAX_PASSES || K > MAX_FOLDS {
+        let view = view.into();
+        if view.end::<S>() > R::SLOTS || self.passes >= MAX_PASSES || K > MAX_FOLDS {
             self.stage.misfit.store(true, Ordering::Relaxed);
             return [T::zero(); K];
         }
@@ -552,7 +553,7 @@ impl<const BITS: usize, R: Rule, T: Element, M: Stored<T>, P: Stored<T>> Engine
             // SAFETY: an earlier stage wrote it.
             array::from_fn(|k| unsafe { *memory(k) })
         } else {
-            let result = self.sweep(slot, folds, &f);
+            let result = self.sweep(view, folds, &f);
             if self.shared.unwrap_or(0) == 0 {
                 for (k, x) in result.into_iter().enumerate() {
                     // SAFETY: as above; of the threads that share a tensor only the first comes here.

@@ -24,10 +24,13 @@ mod memory;
 mod simd;
 mod team;
 
-use adarem::{Backend, Batch, Element, ErrorKind, Mismatch, Optimizer, Plan, Rule, Stored};
+use adarem::{
+    AdaRem8, Backend, Batch, Element, ErrorKind, Mismatch, Optimizer, Plan, Rule, Stored,
+};
 
 use engine::{Step, Tensors};
 pub use memory::Memory;
+use simd::Job;
 pub use simd::Simd;
 use team::Team;
 
@@ -124,6 +127,58 @@ impl<T: Element> Cpu<T> {
     /// The threads in use.
     pub fn threads(&self) -> usize {
         self.team.threads()
+    }
+}
+
+impl Cpu<f32> {
+    /// A step of [`AdaRem8`], which keeps a byte of state a parameter: [its own](AdaRem8::step), with the vector
+    /// instructions in use, on the caller's thread.
+    ///
+    /// ```
+    /// use adarem::{AdaRem, AdaRem8};
+    /// use adarem_cpu::Cpu;
+    ///
+    /// let (cpu, mut theta, mut m) = (Cpu::new(), [3.0f32, -4.0], [0i8; 2]);
+    /// let mut optimizer = AdaRem8::new(AdaRem::default(), &mut m)?;
+    /// for _ in 0..100 {
+    ///     let grad = theta.map(|x| 2.0 * x);
+    ///     cpu.step_bytes(&mut optimizer, &mut theta, &grad)?;
+    /// }
+    /// assert!(theta.iter().all(|x| x.abs() < 1e-3));
+    /// # Ok::<(), adarem::ErrorKind>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AdaRem8::step`].
+    pub fn step_bytes(
+        &self,
+        optimizer: &mut AdaRem8<'_>,
+        theta: &mut [f32],
+        grad: &[f32],
+    ) -> Result<(), ErrorKind> {
+        let mut result = Ok(());
+        self.simd.run(Bytes {
+            optimizer,
+            theta,
+            grad,
+            result: &mut result,
+        });
+        result
+    }
+}
+
+/// A step of [`AdaRem8`].
+struct Bytes<'a, 'm> {
+    optimizer: &'a mut AdaRem8<'m>,
+    theta: &'a mut [f32],
+    grad: &'a [f32],
+    result: &'a mut Result<(), ErrorKind>,
+}
+
+impl Job for Bytes<'_, '_> {
+    #[inline(always)]
+    fn run<const BITS: usize>(self) {
+        *self.result = self.optimizer.step(self.theta, self.grad);
     }
 }
 

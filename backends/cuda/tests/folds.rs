@@ -32,7 +32,7 @@ impl Rule for Measure {
             Fold::MAX_ABS,
         ];
         let [sum, group_max, group_sum, max] =
-            engine.pass(folds, |x: Lane<_, 0>| (x, [x.theta; 4]));
+            engine.pass(folds, |x: Lane<_, 0>| ([], [x.theta; 4]));
         engine.carry::<0>(sum);
         engine.carry::<1>(group_max);
         engine.carry::<2>(group_sum);

@@ -174,15 +174,12 @@ impl Rule for AdagradNorm {
     fn step<E: Engine>(&self, _: u64, e: &mut E) {
         let s = e.carried::<0>();
         let lr = e.uniform(self.lr);
-        let squares = |x: Lane<_, 0>| (x, [x.grad * x.grad]);
+        let squares = |x: Lane<_, 0>| ([], [x.grad * x.grad]);
         let [square] = e.pass([Fold::SUM.over(self.scope)], squares);
         let s = s + square;
         if !rests(self.lr) {
             let rate = lr / s.sqrt();
-            e.map(|x: Lane<_, 0>| Lane {
-                theta: x.theta - rate * x.grad,
-                ..x
-            });
+            e.map(|x: Lane<_, 0>| x.moved(x.theta - rate * x.grad));
         }
         e.carry::<0>(s);
     }

@@ -6,9 +6,9 @@ use super::moments::Average;
 use super::resilience::{Resilience, inverse};
 use super::rest::rests;
 use crate::error::{ErrorKind, Invalid, Mismatch, ensure};
-use crate::fold::{FoldOp, Scope};
+use crate::fold::{Fold, Scope};
 use crate::host::Host;
-use crate::rule::{Engine, Rule};
+use crate::rule::{Engine, Lane, Rule};
 
 /// The largest `q`.
 const FULL: f32 = 127.0;
@@ -24,7 +24,7 @@ const FULL: f32 = 127.0;
 ///   theta = (theta - lr weight_decay theta) - lr (1 + lambda b) g
 ///   m = beta q unit + (1 - beta) g
 ///   unit = max |m| / 127
-///   q = m / unit, rounded to the nearest integer, a half away from 0
+///   q = m / unit, rounded to the nearest integer, a half to the even one
 /// ```
 ///
 /// The coefficient needs m only in units of its maximum, and that is what a byte holds: `b` is q / 127, in
@@ -112,28 +112,29 @@ impl<'m> AdaRem8<'m> {
             }
             .into());
         }
-        let mut host: Host<'_, f32, 0, 0> = Host::new(theta, grad, [], &mut [])?;
+        let (params, carried) = (&mut [], &mut []);
+        let mut host: Host<'_, f32, 1, 0, i8> =
+            Host::mixed(theta, params, grad, [&mut *self.q], carried)?;
         let average = Average::new(self.rule.beta, &mut host);
         let resilience = Resilience::new(self.rule.lambda, 0.0, 1.0 / FULL, &mut host);
         let decay = Decay::new(self.rule.lr * self.rule.weight_decay, &mut host);
         let lr = host.uniform(self.rule.lr);
-        let rests = rests(self.rule.lr);
         let unit = self.unit;
+        let m = |[q]: [f32; 1], g| average.next(q * unit, g);
 
-        let mut largest = 0.0;
-        for (&q, &g) in self.q.iter().zip(grad) {
-            let m = average.next(f32::from(q) * unit, g);
-            largest = FoldOp::MaxAbs.step(largest, m);
-        }
+        let [largest] = host.pass([Fold::MAX_ABS], |x| ([], [m(x.slot, x.grad)]));
         let scale = FULL * inverse(largest);
-        for ((q, theta), &g) in self.q.iter_mut().zip(theta).zip(grad) {
-            let old = f32::from(*q);
-            if !rests {
-                *theta = decay.keep(*theta) - lr * (resilience.factor(old, g) * g);
-            }
-            let m = average.next(old * unit, g) * scale;
-            // A NaN becomes 0, and 127 plus a rounding error 127.
-            *q = (m + if m < 0.0 { -0.5 } else { 0.5 }) as i8;
+        if rests(self.rule.lr) {
+            host.map(|x| [m(x.slot, x.grad) * scale]);
+        } else {
+            host.map(|x| {
+                let [q] = x.slot;
+                Lane {
+                    theta: decay.keep(x.theta) - lr * (resilience.factor(q, x.grad) * x.grad),
+                    slot: [m(x.slot, x.grad) * scale],
+                    ..x
+                }
+            });
         }
         self.unit = if scale > 0.0 { largest / FULL } else { 0.0 };
         Ok(())

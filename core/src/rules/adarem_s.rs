@@ -102,7 +102,7 @@ impl AdaRemS {
             };
             return (radius, e.carried::<ALPHA>());
         }
-        let squares = |x: Lane<_, 0>| (x, [x.theta * x.theta]);
+        let squares = |x: Lane<_, 0>| ([], [x.theta * x.theta]);
         let [square] = e.pass([Fold::SUM.over(self.sphere)], squares);
         let norm = square.sqrt();
         let one = e.uniform(1.0);
@@ -111,10 +111,7 @@ impl AdaRemS {
         };
         let radius = e.uniform(radius);
         let scale = onto_sphere(radius, norm);
-        e.map(|x: Lane<_, 0>| Lane {
-            theta: x.theta * scale,
-            ..x
-        });
+        e.map(|x: Lane<_, 0>| x.moved(x.theta * scale));
         (radius, one / scale)
     }
 
@@ -124,7 +121,7 @@ impl AdaRemS {
         e.pass(self.folds(), |x| {
             let [m] = x.slot;
             let m = stride.average.next(m, x.grad);
-            (Lane { slot: [m], ..x }, [m, x.theta * x.theta])
+            ([m], [m, x.theta * x.theta])
         })
     }
 
@@ -213,10 +210,7 @@ impl Rule for AdaRemS {
             alpha
         } else {
             let scale = onto_sphere(radius, norm);
-            e.map(|x: Lane<_, 0>| Lane {
-                theta: x.theta * scale,
-                ..x
-            });
+            e.map(|x: Lane<_, 0>| x.moved(x.theta * scale));
             if self.slr { alpha / scale } else { alpha }
         };
 

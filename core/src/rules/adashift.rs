@@ -5,7 +5,7 @@ use super::rest::{Walk, rest_or_walk, rests};
 use crate::error::Invalid;
 use crate::fold::{Fold, Scope};
 use crate::real::Real;
-use crate::rule::{Engine, Lane, MAX_SLOTS, Rule, Slot};
+use crate::rule::{Engine, Lane, MAX_SLOTS, Rule, Slot, View};
 use crate::tunable::{Setting, Tunable};
 
 /// AdaShift, with one second moment per tensor: that of the largest gradient `N` steps ago.
@@ -101,14 +101,16 @@ impl<const N: usize> Rule for AdaShift<N> {
         let folds = [Fold::MAX_ABS.over(self.scope)];
         // Decided here, not in every lane.
         let [leaving] = match moved {
-            Some(rate) => e.pass(folds, |x| {
-                let slot = window.insert(x.slot, x.grad);
-                let theta = x.theta - rate * window.mean(&slot);
-                (Lane { theta, slot, ..x }, [window.leaves_next(&slot)])
+            Some(rate) => e.pass_at(window.view, folds, |x| {
+                let lane = Lane {
+                    theta: x.theta - rate * window.mean(&x.slot, x.grad),
+                    grad: x.grad,
+                    slot: [x.grad],
+                };
+                (lane, [window.leaves_next(&x.slot, x.grad)])
             }),
-            None => e.pass(folds, |x| {
-                let slot = window.insert(x.slot, x.grad);
-                (Lane { slot, ..x }, [window.leaves_next(&slot)])
+            None => e.pass_at(window.view, folds, |x| {
+                ([x.grad], [window.leaves_next(&x.slot, x.grad)])
             }),
         };
         e.carry::<LEAVING>(leaving);
@@ -200,21 +202,22 @@ impl<const S: usize> Walk for AdaShiftEach<S> {
             (e.uniform(self.lr), Average::new(self.beta2, e), root)
         });
         let Some((lr, second, root)) = moved else {
-            return e.map(|x: Lane<_, S>| Lane {
-                slot: window.insert(x.slot, x.grad),
-                ..x
-            });
+            // Of the two that are rewritten v stands first, and stays.
+            let collect = |x: Lane<_, S>| ([x.slot.first().copied().unwrap_or(x.grad), x.grad], []);
+            let [] = e.pass_at(window.view, [], collect);
+            return;
         };
-        e.map(|x: Lane<_, S>| {
+        e.pass_at(window.view, [], |x: Lane<_, S>| {
             let old = window.leaves_now(&x.slot);
-            let mut slot = window.insert(x.slot, x.grad);
-            let mut theta = x.theta;
-            if let Some(v) = slot.first_mut() {
-                *v = second.next(*v, old * old);
-                let root = root.of(*v);
-                theta = theta - lr * window.mean(&slot) / root;
-            }
-            Lane { theta, slot, ..x }
+            let v = x.slot.first().copied().unwrap_or(old);
+            let v = second.next(v, old * old);
+            let step = lr * window.mean(&x.slot, x.grad) / root.of(v);
+            let lane = Lane {
+                theta: x.theta - step,
+                grad: x.grad,
+                slot: [v, x.grad],
+            };
+            (lane, [])
         });
     }
 }
@@ -232,13 +235,12 @@ const RING: [&str; MAX_SLOTS] = [
     "g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "g10", "g11",
 ];
 
-/// A ring of past gradients in the state vectors from `first` on, as step `t` finds it.
+/// The gradients of the last steps, as step `t` finds them: a ring in the state vectors from `first` on. The oldest stands
+/// at `first`, where that of this step takes its place.
 struct Window<R, const S: usize> {
     first: usize,
-    /// Where the gradient of this step goes, and where that of the next will.
-    now: usize,
-    next: usize,
-    /// beta1^age / (1 + beta1 + ..) for the ring, which begins at `first`.
+    view: View,
+    /// What a gradient counts for in m, by its place: beta1^age / (1 + beta1 + ..).
     weights: [R; S],
     /// How many steps the ring has been full for; `None` while it is not.
     full_for: Option<u64>,
@@ -248,64 +250,42 @@ impl<R: Real, const S: usize> Window<R, S> {
     #[inline(always)]
     fn new<E: Engine<Real = R>>(first: usize, beta1: f64, t: u64, e: &mut E) -> Self {
         let length = S.saturating_sub(first).max(1);
-        // Checked, though never 0: a panic that the compiler does not see through would be one.
-        let at = |t: u64| first + t.checked_rem(length as u64).unwrap_or(0) as usize;
-        let now = at(t);
-        let sum: f64 = (0..length).map(|age| libm::pow(beta1, age as f64)).sum();
-        let weights = core::array::from_fn(|k| {
-            let age = (now + length).saturating_sub(k);
-            let age = age.checked_rem(length).unwrap_or(0);
-            e.uniform(libm::pow(beta1, age as f64) / sum)
+        // Checked, though never by 0: a panic that the compiler does not see through would be one.
+        let turn = t.checked_rem(length as u64).unwrap_or(0) as usize;
+        let weight = |age: usize| libm::pow(beta1, age as f64);
+        let sum: f64 = (0..length).map(weight).sum();
+        let weights = core::array::from_fn(|place| {
+            let age = match place.checked_sub(first) {
+                None | Some(0) => 0,
+                Some(place) => length.saturating_sub(place),
+            };
+            e.uniform(weight(age) / sum)
         });
         Window {
             first,
-            now,
-            next: at(t.wrapping_add(1)),
+            view: View::ring(0, first, turn),
             weights,
             full_for: t.checked_sub(length as u64),
         }
     }
 
-    /// The ring with the gradient of this step in it. Every place is chosen or not, none is reached by its
-    /// number: so lanes can be stepped side by side.
-    #[inline(always)]
-    fn insert(&self, mut slot: [R; S], g: R) -> [R; S] {
-        for (k, place) in slot.iter_mut().enumerate() {
-            *place = if k == self.now { g } else { *place };
-        }
-        slot
-    }
-
-    /// The gradient whose place that of this step takes, before it does.
+    /// The gradient that leaves the ring in this step.
     #[inline(always)]
     fn leaves_now(&self, slot: &[R; S]) -> R {
-        at(slot, self.now)
+        slot.get(self.first).copied().unwrap_or(R::lit(0.0))
     }
 
-    /// The gradient whose place that of the next step will take.
+    /// The gradient that will leave it in the next, where `g` joins it in this.
     #[inline(always)]
-    fn leaves_next(&self, slot: &[R; S]) -> R {
-        at(slot, self.next)
+    fn leaves_next(&self, slot: &[R; S], g: R) -> R {
+        slot.get(self.first.saturating_add(1)).copied().unwrap_or(g)
     }
 
-    /// m: the weighted mean of the ring.
+    /// m: the weighted mean of the ring, `g` in place of the oldest.
     #[inline(always)]
-    fn mean(&self, slot: &[R; S]) -> R {
-        let mut sum = R::lit(0.0);
-        for (k, (&g, &weight)) in slot.iter().zip(&self.weights).enumerate() {
-            sum = if k < self.first {
-                sum
-            } else {
-                sum + weight * g
-            };
-        }
-        sum
+    fn mean(&self, slot: &[R; S], g: R) -> R {
+        let mut weighted = slot.iter().zip(&self.weights).skip(self.first);
+        let newest = weighted.next().map_or(g, |(_, &weight)| weight * g);
+        weighted.fold(newest, |sum, (&g, &weight)| sum + weight * g)
     }
-}
-
-/// What stands in place `k` of the ring.
-#[inline(always)]
-fn at<R: Real, const S: usize>(slot: &[R; S], k: usize) -> R {
-    let places = slot.iter().enumerate();
-    places.fold(R::lit(0.0), |found, (i, &x)| if i == k { x } else { found })
 }

@@ -5,7 +5,7 @@ use super::rest::rests;
 use crate::error::{Invalid, non_negative};
 use crate::fold::Fold;
 use crate::real::Real;
-use crate::rule::{Engine, Lane, Rule, Slot};
+use crate::rule::{Engine, Rule, Slot};
 use crate::tunable::{Setting, Tunable};
 
 /// LAMB: the direction of AdamW, and a length in proportion to the norm of each tensor.
@@ -82,8 +82,7 @@ impl Rule for Lamb {
             let [m, v] = x.slot;
             let (m, v) = moments.next(m, v, x.grad);
             let r = direction(x.theta, m, v);
-            let lane = Lane { slot: [m, v], ..x };
-            (lane, [x.theta * x.theta, r * r])
+            ([m, v], [x.theta * x.theta, r * r])
         });
         if rests(self.lr) {
             return;
@@ -95,10 +94,7 @@ impl Rule for Lamb {
         let rate = E::Real::select(zero.lt(theta_square), rate, lr);
         e.map(|x| {
             let [m, v] = x.slot;
-            Lane {
-                theta: x.theta - rate * direction(x.theta, m, v),
-                ..x
-            }
+            x.moved(x.theta - rate * direction(x.theta, m, v))
         });
     }
 }

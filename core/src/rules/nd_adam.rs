@@ -59,10 +59,7 @@ impl Default for NdAdam {
 #[inline(always)]
 fn normalize<E: Engine>(square: E::Real, e: &mut E) {
     let scale = onto_sphere(e.uniform(1.0), square.sqrt());
-    e.map(|x: Lane<_, 0>| Lane {
-        theta: x.theta * scale,
-        ..x
-    });
+    e.map(|x: Lane<_, 0>| x.moved(x.theta * scale));
 }
 
 impl Rule for NdAdam {
@@ -85,21 +82,17 @@ impl Rule for NdAdam {
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, e: &mut E) {
         if t == 0 {
-            let squares = |x: Lane<_, 0>| (x, [x.theta * x.theta]);
+            let squares = |x: Lane<_, 0>| ([], [x.theta * x.theta]);
             let [square] = e.pass([Fold::SUM], squares);
             normalize(square, e);
         }
-        let radial = |x: Lane<_, 0>| (x, [x.grad * x.theta]);
+        let radial = |x: Lane<_, 0>| ([], [x.grad * x.theta]);
         let [radial] = e.pass([Fold::SUM], radial);
         let average = Average::new(self.beta1, e);
         let [square] = e.pass([Fold::SUM], |x| {
             let [m] = x.slot;
             let g = x.grad - radial * x.theta;
-            let lane = Lane {
-                slot: [average.next(m, g)],
-                ..x
-            };
-            (lane, [g * g])
+            ([average.next(m, g)], [g * g])
         });
 
         let v = e.carried::<0>();
@@ -114,7 +107,7 @@ impl Rule for NdAdam {
         let [square] = e.pass([Fold::SUM], |x| {
             let [m] = x.slot;
             let theta = x.theta - rate * m;
-            (Lane { theta, ..x }, [theta * theta])
+            (x.moved(theta), [theta * theta])
         });
         normalize(square, e);
     }

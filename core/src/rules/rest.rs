@@ -1,7 +1,7 @@
 //! A rate of 0: the state goes on as with any other, and theta stays.
 
 use crate::fold::Fold;
-use crate::rule::{Engine, Lane};
+use crate::rule::{Engine, Lane, Rewrite, View};
 
 /// Whether a rate is 0. Asked of its bits, for the reason that [`given`](super::given) has.
 #[inline(always)]
@@ -51,16 +51,15 @@ impl<E: Engine> Engine for Resting<'_, E> {
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize>(
+    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        first: usize,
+        view: impl Into<View>,
         folds: [Fold; K],
-        f: impl Fn(Lane<E::Real, S>) -> (Lane<E::Real, S>, [E::Real; K]),
+        f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
-        self.0.pass_at(first, folds, |x| {
-            let (lane, folded) = f(x);
-            let theta = x.theta;
-            (Lane { theta, ..lane }, folded)
+        self.0.pass_at(view, folds, |x| {
+            let (left, folded) = f(x);
+            (left.amend(&x, |_, theta| theta, |slot, _| slot), folded)
         })
     }
 }

@@ -283,26 +283,34 @@ impl Walk for RmsPropCentered {
         let denominator = Denominator::new(self.eps, self.eps_inside, e);
         let shrink = Shrink::l2(self.weight_decay, e);
         let (zero, infinity) = (E::Real::lit(0.0), E::Real::lit(f64::INFINITY));
-        e.map(|x| {
-            let [v, a, b] = x.slot;
-            let (theta, g) = shrink.apply(x.theta, x.grad);
+        // Theta decayed, both averages, and the gradient divided.
+        let along = |theta, grad, [v, a]: [E::Real; 2]| {
+            let (theta, g) = shrink.apply(theta, grad);
             let (v, a) = (average.next(v, g * g), average.next(a, g));
             // Where g^2 overflowed, a^2 may have too, and inf - inf is no variance.
             let variance = E::Real::select(v.lt(infinity), (v - a * a).max(zero), v);
-            let along = g / denominator.of(variance);
-            let (along, b) = match momentum {
-                None => (along, b),
-                Some(momentum) => {
-                    let b = momentum * b + along;
-                    (b, b)
+            (theta, [v, a], g / denominator.of(variance))
+        };
+        match momentum {
+            None => e.map(|x| {
+                let (theta, slot, along) = along(x.theta, x.grad, x.slot);
+                Lane {
+                    theta: theta - lr * along,
+                    slot,
+                    ..x
                 }
-            };
-            Lane {
-                theta: theta - lr * along,
-                slot: [v, a, b],
-                ..x
-            }
-        });
+            }),
+            Some(momentum) => e.map(|x| {
+                let [v, a, b] = x.slot;
+                let (theta, [v, a], along) = along(x.theta, x.grad, [v, a]);
+                let b = momentum * b + along;
+                Lane {
+                    theta: theta - lr * b,
+                    slot: [v, a, b],
+                    ..x
+                }
+            }),
+        }
     }
 }
 
