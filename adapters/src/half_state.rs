@@ -18,7 +18,7 @@ use adarem::{
 /// ```
 ///
 /// The rounding is part of the step, written in the operations that every device has, so this is the same rule to the bit
-/// on all of them. Those that pack (`adarem-cpu`, `adarem-cuda`) keep 2 bytes a number instead of 4, and an AdaRem step
+/// on all of them. Those that pack (`adarem-cpu`, `adarem-cuda`, `adarem-vulkan`) keep 2 bytes a number instead of 4, and an AdaRem step
 /// moves 16 bytes a parameter instead of 20; on the others it saves nothing. [`Host::mixed`](adarem::Host::mixed)
 /// takes the state of one tensor as a slice of the type. In `f64` nothing is packed, and state is rounded to 37 bits
 /// ([`Bf16`]) or 40 ([`F16`]).

@@ -76,12 +76,13 @@ const VULKAN: Tests = Tests {
         "--test=ops",
         "--test=cutting",
         "--test=modules",
+        "--test=pairs",
     ],
     skipped: &[],
 };
 
 /// The first that fits is taken.
-const JUDGES: [Judge; 6] = [
+const JUDGES: [Judge; 7] = [
     Judge {
         files: &["core/src/projection"],
         quick: Tests {
@@ -139,6 +140,14 @@ const JUDGES: [Judge; 6] = [
             ..CUDA
         },
         all: CUDA,
+    },
+    Judge {
+        files: &["backends/vulkan/src/spirv/pairs"],
+        quick: Tests {
+            targets: &["--test=pairs"],
+            ..VULKAN
+        },
+        all: VULKAN,
     },
     Judge {
         files: &[
