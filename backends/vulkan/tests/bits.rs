@@ -60,6 +60,7 @@ fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
     // State of 16 bits, packed in f32: of one pass and of several, with one slot and with two.
     all.one(&HalfState::bf16(AdaRem::default()), "bf16");
     all.one(&HalfState::f16(AdaRemS::default()), "f16");
+    all.one(&HalfState::bf16(AdaRem::default()).stochastic(3), "bf16");
     all.one(&HalfState::bf16(Adam::default()), "bf16");
     all.one(&HalfState::f16(SgdM::default()), "f16");
     assert!(all.failures.is_empty(), "{}", all.failures.join("\n"));
