@@ -18,7 +18,7 @@ use adarem::{
 /// ```
 ///
 /// The rounding is part of the step, written in the operations that every device has, so this is the same rule to the bit
-/// on all of them. Those that pack (`adarem-cpu`, `adarem-cuda`) keep 2 bytes a number instead of 4, and an AdaRem step
+/// on all of them. Those that pack (`adarem-cpu`, `adarem-cuda`, `adarem-vulkan`) keep 2 bytes a number instead of 4, and an AdaRem step
 /// moves 16 bytes a parameter instead of 20; on the others it saves nothing. [`Host::mixed`](adarem::Host::mixed)
 /// takes the state of one tensor as a slice of the type. In `f64` nothing is packed, and state is rounded to 37 bits
 /// ([`Bf16`]) or 40 ([`F16`]).
@@ -208,22 +208,33 @@ impl<E: Engine, M: Stored<f32>> Engine for Rounding<'_, E, M> {
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
-        let draw = self.draw;
-        self.engine.pass_at(view, folds, |x| {
-            let (left, folded) = f(x);
-            let chance = draw.map(|draw| Chance::new((x.theta + x.grad) * draw));
-            let rounded = |x| match &chance {
-                None => nearest::<E::Real, M>(x),
-                Some(chance) => chance.either::<M>(x),
-            };
-            let left = left.amend(&x, |theta, _| theta, |slot, _| rounded(slot));
-            let folded = array::from_fn(|k| match folds[k].op {
-                FoldOp::MaxAbs => rounded(folded[k]),
-                FoldOp::Sum => folded[k],
-            });
-            (left, folded)
-        })
+        // Decided here, not in every lane.
+        match self.draw {
+            None => self.engine.pass_at(view, folds, |x| {
+                kept(&x, f(x), folds, nearest::<E::Real, M>)
+            }),
+            Some(draw) => self.engine.pass_at(view, folds, |x| {
+                let chance = Chance::new((x.theta + x.grad) * draw);
+                kept(&x, f(x), folds, |y| chance.either::<M>(y))
+            }),
+        }
     }
+}
+
+/// What a pass leaves where it found `x`, with state and maxima rounded.
+#[inline(always)]
+fn kept<R: Real, W: Rewrite<R, S>, const S: usize, const K: usize>(
+    x: &Lane<R, S>,
+    (left, folded): (W, [R; K]),
+    folds: [Fold; K],
+    rounded: impl Fn(R) -> R,
+) -> (W, [R; K]) {
+    let left = left.amend(x, |theta, _| theta, |slot, _| rounded(slot));
+    let folded = array::from_fn(|k| match folds[k].op {
+        FoldOp::MaxAbs => rounded(folded[k]),
+        FoldOp::Sum => folded[k],
+    });
+    (left, folded)
 }
 
 /// A number of [1, 2) that looks random, for step `t`. Source: the generator SplitMix64, of Steele, Lea and Flood, "Fast

@@ -75,12 +75,13 @@ const VULKAN: Tests = Tests {
         "--test=ops",
         "--test=cutting",
         "--test=modules",
+        "--test=pairs",
     ],
     skipped: &[],
 };
 
 /// The first that fits is taken.
-const JUDGES: [Judge; 6] = [
+const JUDGES: [Judge; 7] = [
     Judge {
         files: &["core/src/projection"],
         rounds: &[
@@ -144,6 +145,16 @@ const JUDGES: [Judge; 6] = [
                 ..CUDA
             },
             CUDA,
+        ],
+    },
+    Judge {
+        files: &["backends/vulkan/src/spirv/pairs"],
+        rounds: &[
+            Tests {
+                targets: &["--test=pairs"],
+                ..VULKAN
+            },
+            VULKAN,
         ],
     },
     Judge {

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use std::collections::HashMap;
 
+use adarem::backend::{ALIGN, ranges};
 use adarem::{Element, Rule};
 use dfdx::dtypes::Dtype as Number;
 use dfdx::nn::tensor_collection::TensorCollection;
@@ -145,15 +146,15 @@ where
     /// Every slot and carried scalar of every parameter, and where it lies in a checkpoint.
     fn entries(&self, checkpoint: &[u8]) -> Vec<Entry> {
         let size = E::DTYPE.bytes();
-        let state = checkpoint.len() - CHECKSUM - self.state.state_bytes();
-        let carried = self.params().len() * R::CARRIED;
-        let slot_len = match self.state.state_bytes() / size {
-            elements if R::SLOTS > 0 => (elements - carried) / R::SLOTS,
-            _ => 0,
-        };
+        let ranges: Vec<_> = ranges(self.params().iter().map(|param| param.len)).collect();
+        // A checkpoint holds every number in full, however a backend packs them.
+        let slot_len = ranges
+            .last()
+            .map_or(0, |range| range.end.next_multiple_of(ALIGN));
+        let numbers = R::SLOTS * slot_len + self.params().len() * R::CARRIED;
+        let state = checkpoint.len() - CHECKSUM - numbers * size;
         let bytes = |from: usize, len| state + from * size..state + (from + len) * size;
         let mut entries = Vec::new();
-        let ranges = adarem::backend::ranges(self.params().iter().map(|param| param.len));
         for (i, (param, range)) in self.params().iter().zip(ranges).enumerate() {
             for k in 0..R::SLOTS {
                 entries.push(Entry {

@@ -24,7 +24,9 @@ use crate::flat::{Flat, List, Scalar};
 /// Any dfdx device as a [`Backend`]: it walks the plan, one tensor operation for each of the plan's.
 ///
 /// An operation of dfdx allocates its result and passes over memory, so this is some ten times slower than a
-/// fused step. It never waits for the device.
+/// fused step. It never waits for the device. State of 16 bits is kept in full: dfdx has no operations on bits to
+/// unpack it with, and beside a pass over memory for each operation the bytes saved would be few. (Models on dfdx's `Cpu`
+/// are stepped by `adarem-cpu`, which packs.)
 ///
 /// The sign of a NaN is taken for plus where a rule asks for it, as dfdx has no operation that shows it.
 ///

@@ -1,7 +1,7 @@
 //! State dictionaries: a training that is resumed goes on with the bits of one that was not stopped.
 #![cfg(feature = "safetensors")]
 
-use adarem_adapters::{ClipNorm, Lookahead, Scheduled, schedule::Cosine};
+use adarem_adapters::{ClipNorm, HalfState, Lookahead, Scheduled, schedule::Cosine};
 use adarem_dfdx::{
     AdaRem, AdaRemConfig, AdaRemSConfig, Adam, AdamConfig, Error, Group, SgdConfig, SgdM,
     SgdMConfig,
@@ -79,6 +79,13 @@ fn wrapped_rules_resume_with_their_schedule() {
     };
     let clipped = ClipNorm::global(AdaRemConfig::default(), 0.1);
     resumes(Scheduled::new(Lookahead::new(clipped), "lr", cosine).unwrap());
+}
+
+/// What the host keeps in two bytes a number is a number of the file like any other.
+#[test]
+fn packed_state_resumes_bit_for_bit() {
+    resumes(HalfState::bf16(AdaRemConfig::default()));
+    resumes(HalfState::f16(AdamConfig::default()));
 }
 
 #[test]

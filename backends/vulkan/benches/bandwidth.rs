@@ -11,9 +11,11 @@ mod engine;
 
 use adarem::{
     AdaRem, AdaRemS, Adam, Backend, Optimizer, Rule, Sgd, SgdM,
+    backend::packing,
     plan::{Op, Plan},
     trace::trace,
 };
+use adarem_adapters::HalfState;
 use adarem_vulkan::{Division, Vulkan};
 use ash::vk;
 use engine::Engine;
@@ -23,20 +25,23 @@ const ROUNDS: usize = 7;
 
 /// Bytes that a step of `plan` moves for each number of 4 bytes.
 fn bytes_per_parameter(plan: &Plan) -> usize {
+    let full = size_of::<f32>();
+    let state = match packing::<Vulkan<f32>>(plan.half()) {
+        Some(_) => full / 2,
+        None => full,
+    };
     let passes = plan.passes().iter().enumerate();
-    let numbers = passes.map(|(p, pass)| {
-        let ops = plan.lane_ops(p);
-        let read = ops
-            .iter()
-            .filter(|&id| matches!(plan.op(id), Op::Theta(_) | Op::Grad(_) | Op::Slot(..)))
-            .count();
-        let written = pass.theta().iter().count()
-            + (0..plan.slots())
-                .filter(|&k| pass.slot(k).is_some())
-                .count();
-        read + written
+    let bytes = passes.map(|(p, pass)| {
+        let read = |id| match plan.op(id) {
+            Op::Theta(_) | Op::Grad(_) => full,
+            Op::Slot(..) => state,
+            _ => 0,
+        };
+        let read: usize = plan.lane_ops(p).iter().map(read).sum();
+        let slots = (0..plan.slots()).filter(|&k| pass.slot(k).is_some());
+        read + state * slots.count() + full * usize::from(pass.theta().is_some())
     });
-    4 * numbers.sum::<usize>()
+    bytes.sum()
 }
 
 /// Seconds of the quickest of several rounds.
@@ -110,7 +115,7 @@ fn large<R: Rule + Clone>(engine: &Engine, division: Division, rule: &R, len: us
     let bytes = bytes_per_parameter(&trace(rule, optimizer.steps()).unwrap().plan);
     let reached = (bytes * len) as f64 / seconds / 1e9;
     println!(
-        "{:10} {division:?}: {bytes:2} bytes a parameter, {:7.3} ns a parameter, {reached:8.2} GB/s; a copy {bound:8.2} \
+        "{:17} {division:?}: {bytes:2} bytes a parameter, {:7.3} ns a parameter, {reached:8.2} GB/s; a copy {bound:8.2} \
          GB/s: {:.2} of it",
         R::NAME,
         seconds / len as f64 * 1e9,
@@ -146,7 +151,7 @@ fn recording<R: Rule + Clone>(engine: &Engine, rule: &R, tensors: usize) {
         drop(recorded);
     }
     println!(
-        "{:10} recording {tensors} tensors: {:.3} us a tensor",
+        "{:17} recording {tensors} tensors: {:.3} us a tensor",
         R::NAME,
         seconds / tensors as f64 * 1e6
     );
@@ -177,6 +182,8 @@ fn main() {
     large(&engine, Division::Exact, &Sgd::default(), len, times);
     large(&engine, Division::Exact, &SgdM::default(), len, times);
     large(&engine, Division::Exact, &AdaRem::default(), len, times);
+    let packed = HalfState::bf16(AdaRem::default());
+    large(&engine, Division::Exact, &packed, len, times);
     large(&engine, Division::Exact, &AdaRemS::default(), len, times);
     large(&engine, Division::Exact, &Adam::default(), len, times);
     large(&engine, Division::Native, &Adam::default(), len, times);

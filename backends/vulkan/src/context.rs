@@ -221,21 +221,26 @@ impl Context {
             .map(|shared| Self(Arc::new(shared)))
     }
 
-    /// The same device with narrower limits, to see how large tensors are cut without having any. Where one is
-    /// wider than the device's, the device's stays; so does the alignment.
+    /// The same device with narrower limits, or a coarser alignment, to see how tensors are cut and bound elsewhere. Where
+    /// one is wider than the device's, or finer, the device's stays.
     ///
     /// # Panics
     ///
-    /// If the context was cloned, or anything was allocated from it.
+    /// If the context was cloned, or anything was allocated from it; if the alignment is no power of two.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
+        assert!(
+            limits.offset_alignment.is_power_of_two(),
+            "an alignment is a power of two, got {}",
+            limits.offset_alignment
+        );
         let shared =
             Arc::get_mut(&mut self.0).expect("limits are set before the context is shared");
         let device = shared.limits;
         shared.limits = Limits {
             binding_bytes: limits.binding_bytes.min(device.binding_bytes),
             groups: limits.groups.clamp(1, device.groups),
-            offset_alignment: device.offset_alignment,
+            offset_alignment: limits.offset_alignment.max(device.offset_alignment),
             bindings: limits.bindings.min(device.bindings),
         };
         self

@@ -8,7 +8,7 @@ use crate::{
     spirv::{Division, Kernel, Target},
     step::{Encoder, Scratch},
 };
-use adarem::{Backend, Batch, Element, Mismatch, Plan, Tensor as _};
+use adarem::{Backend, Batch, Element, Mismatch, Plan, Tensor as _, backend::packing};
 use ash::vk;
 use core::{fmt, marker::PhantomData};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ const STAGING: u64 = 4 << 20;
 ///
 /// A step is one submission for any number of tensors, and the host waits for nothing; only when it is four steps
 /// ahead of the device does it wait for the oldest. [`write`](Backend::write) and [`read`](Backend::read) go
-/// through a staging buffer. [`record`](Self::record) puts steps into an engine's own command buffer instead.
+/// through a staging buffer. [`record`](Self::record) puts steps into an engine's own command buffer instead. State
+/// that a rule keeps in 16 bits is [packed](adarem::backend::packing), on every device.
 ///
 /// ```
 /// use adarem::{AdaRem, Backend, Optimizer};
@@ -432,6 +433,8 @@ impl<E: Element> Backend for Vulkan<E> {
     type Memory = Tensor<E>;
     type Error = Error;
 
+    const PACKS: bool = true;
+
     fn zeros(&mut self, len: usize) -> Result<Tensor<E>, Error> {
         let tensor = Tensor::allocate(self.shared(), len)?;
         let buffer = tensor.buffer();
@@ -525,7 +528,7 @@ impl<E: Element> Backend for Vulkan<E> {
         };
         let kernels = self.pipelines.find(plan, target)?;
         let compiled = self.pipelines.get(kernels);
-        self.encoder.cut(&shared, &batch)?;
+        self.encoder.cut(&shared, state_bytes::<E>(plan), &batch)?;
         self.scratch
             .fit::<E>(&shared, &compiled.places, &self.encoder)?;
         let sets = self
@@ -562,6 +565,14 @@ impl<E: Element> Backend for Vulkan<E> {
     }
 }
 
+/// Bytes of a lane's number in a state vector.
+fn state_bytes<E: Element>(plan: &Plan) -> usize {
+    match packing::<Vulkan<E>>(plan.half()) {
+        Some(_) => 2,
+        None => E::DTYPE.bytes(),
+    }
+}
+
 /// Refuses a step whose buffers do not fit: kernels trust lengths and places.
 fn check_batch<E: Element>(
     shared: &Arc<Shared>,
@@ -587,7 +598,8 @@ fn check_batch<E: Element>(
         plan.carried() * batch.theta.len(),
         batch.carried.len(),
     )?;
-    let elements = batch.ranges().last().map_or(0, |range| range.end);
+    let lanes = batch.ranges().last().map_or(0, |range| range.end);
+    let elements = lanes * state_bytes::<E>(plan) / E::DTYPE.bytes();
     for slot in batch.slots.iter() {
         at_least("a slot", elements, slot.len())?;
     }

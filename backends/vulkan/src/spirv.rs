@@ -18,6 +18,9 @@
 //!   [written tree](adarem::fold). Lane `i` of a chunk belongs to accumulator `i % 512` and so to invocation
 //!   `i % 128`: neighbours read neighbours. The first two halvings happen within an invocation, the other seven
 //!   in shared memory.
+//! - Where state is [packed](adarem::backend::packing) two neighbouring lanes share a word, and so an invocation:
+//!   invocation `j` owns the accumulators `2 j`, `2 j + 1` and those 256 further on, and the second halving happens in
+//!   shared memory too. The tree is the same. Numbers of 16 bits are widened and narrowed on their bits, exactly.
 //! - Division and square root of scalars are computed by integers, correctly rounded. For those of lanes,
 //!   [`Division`] chooses.
 //!
@@ -26,15 +29,20 @@
 //! Set 0 is one piece of one tensor: theta, its gradient, the slots, the partials of its chunks. Set 1 is the
 //! step: the scalars (uniforms, a zero, results of group folds, a record for each tensor), the carried scalars, a table
 //! of each tensor's partials, all partials. Four words are pushed: lanes or tensors to work on, the first element
-//! of theta and of the gradient within their bindings, the tensor.
+//! of theta and of the gradient within their bindings, the tensor; with packed state a fifth, its first word within its
+//! binding.
+
+mod pairs;
 
 use crate::{
+    Vulkan,
     asm::{If, Loop, Module, capability, class, decoration, glsl, mode, op},
     context::Floats,
     exact::{self, BINARY32, BINARY64, Format},
 };
 use adarem::{
-    CHUNK, Dtype, FoldOp, Plan, Scope, WIDTH,
+    CHUNK, Dtype, FoldOp, Half, Plan, Scope, WIDTH,
+    backend::packing,
     plan::{Id, Op, OpSet},
 };
 use std::collections::HashMap;
@@ -44,7 +52,7 @@ pub(crate) const INVOCATIONS: u32 = 128;
 /// Accumulators that an invocation owns.
 const OWNED: usize = WIDTH / INVOCATIONS as usize;
 /// Words that are pushed.
-pub(crate) const PUSHED: usize = 4;
+pub(crate) const PUSHED: usize = 5;
 
 /// How lanes divide and take square roots. Scalars are always exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -258,6 +266,16 @@ enum Pushed {
     Grad,
     /// The tensor, or the first of the dispatch.
     Tensor,
+    /// The first word of packed state within its binding.
+    State,
+}
+
+/// How the state vectors of a plan are packed.
+fn packed(plan: &Plan, dtype: Dtype) -> Option<Half> {
+    match dtype {
+        Dtype::F64 => packing::<Vulkan<f64>>(plan.half()),
+        _ => packing::<Vulkan<f32>>(plan.half()),
+    }
 }
 
 /// A value of each op, in each of the lanes that an invocation works on side by side; 0 where there is none yet.
@@ -284,6 +302,8 @@ struct Emitter<'p> {
     places: &'p Places,
     lanes: OpSet,
     native: bool,
+    /// How state lies in memory.
+    packed: Option<Half>,
     m: Module,
     format: Format,
     real: u32,
@@ -340,9 +360,14 @@ impl<'p> Emitter<'p> {
         let real = m.ty(op::TYPE_FLOAT, &[format.width]);
         let word = m.ty(op::TYPE_INT, &[format.width, 0]);
         let u32 = m.u32();
-        let pushed = m.ty(op::TYPE_STRUCT, &[u32; PUSHED]);
+        let packed = packed(plan, target.dtype);
+        let members = match packed {
+            Some(_) => PUSHED,
+            None => Pushed::State as usize,
+        };
+        let pushed = m.ty(op::TYPE_STRUCT, &[u32; PUSHED][..members]);
         m.decorate(pushed, &[decoration::BLOCK]);
-        for member in 0..PUSHED as u32 {
+        for member in 0..members as u32 {
             m.decorate_member(pushed, member, &[decoration::OFFSET, 4 * member]);
         }
         let pushed = m.global(class::PUSH_CONSTANT, pushed);
@@ -369,6 +394,7 @@ impl<'p> Emitter<'p> {
             places,
             lanes,
             native,
+            packed,
             m,
             format,
             real,
@@ -392,14 +418,25 @@ impl<'p> Emitter<'p> {
         let [count, theta_first, grad_first, tensor] =
             [Pushed::Count, Pushed::Theta, Pushed::Grad, Pushed::Tensor].map(|p| self.pushed(p));
         let zero = self.m.word(0);
+        // State is walked lane by lane, as theta and the gradient are, or in pairs.
+        let in_full = self.packed.map_or(plan.slots(), |_| 0);
+        let pairs = self
+            .packed
+            .map(|half| (half, pairs::Slot::all(plan, what, &ops)))
+            .filter(|(_, slots)| !slots.is_empty());
         let of = |binding, first| move |id| (binding, first, id);
         let outputs = (what.theta().into_iter().map(of(THETA, theta_first)))
-            .chain((0..plan.slots()).filter_map(|k| what.slot(k).map(of(slot(k), zero))))
+            .chain((0..in_full).filter_map(|k| what.slot(k).map(of(slot(k), zero))))
             .collect::<Vec<_>>();
         let partials = Binding(0, piece_partials(plan.slots()));
         self.written = outputs
             .iter()
             .map(|&(binding, ..)| binding)
+            .chain(
+                pairs
+                    .iter()
+                    .flat_map(|(_, slots)| slots.iter().filter_map(pairs::Slot::written)),
+            )
             .chain([partials])
             .collect();
         let loads = ops
@@ -407,7 +444,7 @@ impl<'p> Emitter<'p> {
             .filter_map(|id| match plan.op(id) {
                 Op::Theta(_) => Some((THETA, theta_first, id)),
                 Op::Grad(_) => Some((GRAD, grad_first, id)),
-                Op::Slot(_, k) => Some((slot(k.into()), zero, id)),
+                Op::Slot(_, k) if usize::from(k) < in_full => Some((slot(k.into()), zero, id)),
                 _ => None,
             })
             .collect::<Vec<_>>();
@@ -429,13 +466,17 @@ impl<'p> Emitter<'p> {
             .collect::<Vec<_>>();
 
         // Loads first, then arithmetic, then stores: so many loads are under way at once.
-        let tree = self.begin_tree(&folds, from, to, count);
+        let beside = pairs.as_ref().map_or(1, |_| pairs::LANES);
+        let tree = self.begin_tree(&folds, from, to, count, beside);
         let loaded = tree
             .lanes
             .map(|(at, inside)| self.load_lane(&loads, at, inside));
         for (k, &(.., id)) in loads.iter().enumerate() {
             values.set(id, core::array::from_fn(|j| loaded[j][k]));
         }
+        let words = pairs
+            .as_ref()
+            .map(|(half, slots)| self.load_pairs(*half, slots, &tree, count, &mut values));
         for id in ops.iter() {
             if self.lanes.contains(id) && !values.has(id) {
                 let value = core::array::from_fn(|j| self.evaluate(id, |a| values.get(a)[j]));
@@ -449,6 +490,9 @@ impl<'p> Emitter<'p> {
                 self.store(binding, at, values.get(id)[j]);
             }
             self.m.end_if(lane);
+        }
+        if let Some(words) = words {
+            self.store_pairs(&words, &values);
         }
         let folded = what
             .folds()
@@ -505,7 +549,7 @@ impl<'p> Emitter<'p> {
             .map(|(fold, _)| fold.op)
             .collect::<Vec<_>>();
         let zero = self.m.word(0);
-        let tree = self.begin_tree(&folds, zero, chunks, chunks);
+        let tree = self.begin_tree(&folds, zero, chunks, chunks, 1);
         let numbers = tree.lanes.map(|(at, inside)| {
             let otherwise = self.literal(0.0);
             let there = self.m.begin_if(inside);
@@ -554,7 +598,7 @@ impl<'p> Emitter<'p> {
         let folds = over_group.iter().map(|&(_, op)| op).collect::<Vec<_>>();
         let count = self.pushed(Pushed::Count);
         let zero = self.m.word(0);
-        let tree = self.begin_tree(&folds, zero, count, count);
+        let tree = self.begin_tree(&folds, zero, count, count, 1);
         let numbers = tree.lanes.map(|(at, inside)| {
             let otherwise = self.literal(0.0);
             let there = self.m.begin_if(inside);
@@ -741,8 +785,16 @@ impl<'p> Emitter<'p> {
         self.m.op(op::BITCAST, self.real, &[bits])
     }
 
-    /// Opens the loop of the written tree over the numbers `from..to` of which those below `limit` are there.
-    fn begin_tree(&mut self, folds: &[FoldOp], from: u32, to: u32, limit: u32) -> Tree {
+    /// Opens the loop of the written tree over the numbers `from..to` of which those below `limit` are there. Of an
+    /// invocation's accumulators so many lie beside each other.
+    fn begin_tree(
+        &mut self,
+        folds: &[FoldOp],
+        from: u32,
+        to: u32,
+        limit: u32,
+        beside: usize,
+    ) -> Tree {
         let zero = self.literal(0.0);
         let accumulators = folds
             .iter()
@@ -758,11 +810,16 @@ impl<'p> Emitter<'p> {
             })
             .collect();
         let invocation = self.invocation();
+        let own = match beside {
+            1 => invocation,
+            several => self.scaled(invocation, several),
+        };
         let width = self.m.word(WIDTH as u32);
         let rounds = self.m.begin_loop(from, to, width);
-        let first = self.index(op::I_ADD, rounds.index, invocation);
+        let first = self.index(op::I_ADD, rounds.index, own);
         let lanes = core::array::from_fn(|j| {
-            let at = self.offset(first, INVOCATIONS * j as u32);
+            let further = INVOCATIONS as usize * (j - j % beside) + j % beside;
+            let at = self.offset(first, further as u32);
             (at, self.m.test(op::U_LESS_THAN, at, limit))
         });
         Tree {
@@ -770,6 +827,8 @@ impl<'p> Emitter<'p> {
             rounds,
             lanes,
             invocation,
+            own,
+            beside,
         }
     }
 
@@ -781,6 +840,8 @@ impl<'p> Emitter<'p> {
             rounds,
             lanes,
             invocation,
+            own,
+            beside,
         } = tree;
         let (real, zero) = (self.real, self.literal(0.0));
         for ((fold, owned), numbers) in accumulators.iter().zip(numbers) {
@@ -792,15 +853,15 @@ impl<'p> Emitter<'p> {
             }
         }
         self.m.end_loop(rounds);
-        let length = self.m.word(INVOCATIONS);
+        let length = self.m.word(INVOCATIONS * beside as u32);
         let array = self.m.ty(op::TYPE_ARRAY, &[real, length]);
         let mut shared = Vec::new();
         for (fold, owned) in &accumulators {
-            // Accumulator j * INVOCATIONS + invocation meets the one WIDTH / 2, then WIDTH / 4, further on.
+            // An accumulator meets the one WIDTH / 2 further on, then WIDTH / 4, as long as that has the same owner.
             let mut mine = owned
                 .map(|variable| self.m.op(op::LOAD, real, &[variable]))
                 .to_vec();
-            while mine.len() > 1 {
+            while mine.len() > beside {
                 let far = mine.split_off(mine.len() / 2);
                 mine = mine
                     .iter()
@@ -809,14 +870,16 @@ impl<'p> Emitter<'p> {
                     .collect();
             }
             let variable = self.m.global(class::WORKGROUP, array);
-            self.m
-                .store(class::WORKGROUP, real, variable, &[invocation], mine[0]);
+            for (k, &value) in (0..).zip(&mine) {
+                let at = if k == 0 { own } else { self.offset(own, k) };
+                self.m.store(class::WORKGROUP, real, variable, &[at], value);
+            }
             shared.push(variable);
         }
         if shared.is_empty() {
             return shared;
         }
-        let mut width = INVOCATIONS / 2;
+        let mut width = INVOCATIONS * beside as u32 / 2;
         while width > 0 {
             self.barrier();
             let limit = self.m.word(width);
@@ -1026,6 +1089,10 @@ struct Tree {
     /// The numbers of this round that an invocation works on: their index, and whether there is such a number.
     lanes: [(u32, u32); OWNED],
     invocation: u32,
+    /// The first accumulator that an invocation owns.
+    own: u32,
+    /// How many of its accumulators lie beside each other.
+    beside: usize,
 }
 
 #[cfg(test)]

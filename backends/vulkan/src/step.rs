@@ -77,8 +77,8 @@ impl Scratch {
 /// Cuts the tensors of a step into pieces that one binding can reach and one dispatch can cover, and records it.
 #[derive(Default)]
 pub(crate) struct Encoder {
-    /// Of each piece: lanes, first element of theta and of the gradient in their bindings, tensor. Just what is
-    /// pushed.
+    /// Of each piece: lanes, first element of theta and of the gradient in their bindings, tensor, first word of packed
+    /// state in its binding. Just what is pushed.
     pieces: Vec<[u32; PUSHED]>,
     /// Of each tensor: its first row of partials and its number of chunks. Just what the kernels read.
     table: Vec<u32>,
@@ -86,24 +86,18 @@ pub(crate) struct Encoder {
     rows: usize,
     /// Lanes of all pieces but the last of a tensor.
     lanes: usize,
+    /// Bytes of a lane's number in a state vector.
+    state_bytes: usize,
 }
 
-/// A range of a buffer as a binding reaches it, and the first element of interest within.
-fn bound(
-    buffer: vk::Buffer,
-    offset: u64,
-    len: usize,
-    size: u64,
-    alignment: u64,
-) -> (vk::DescriptorBufferInfo, u32) {
-    let start = offset / alignment * alignment;
-    let range = offset - start + len as u64 * size;
-    let info = vk::DescriptorBufferInfo {
+/// So many bytes of a buffer from `offset` on, as a binding reaches them: it starts at a multiple of the alignment.
+fn bound(buffer: vk::Buffer, offset: u64, bytes: u64, alignment: u64) -> vk::DescriptorBufferInfo {
+    let before = offset % alignment;
+    vk::DescriptorBufferInfo {
         buffer,
-        offset: start,
-        range,
-    };
-    (info, ((offset - start) / size) as u32)
+        offset: offset - before,
+        range: before + bytes,
+    }
 }
 
 impl Encoder {
@@ -116,10 +110,11 @@ impl Encoder {
         self.table.len() / 2
     }
 
-    /// Cuts a step's tensors.
+    /// Cuts a step's tensors, whose state takes so many bytes a lane.
     pub fn cut<E: Element>(
         &mut self,
         shared: &Arc<Shared>,
+        state_bytes: usize,
         batch: &Batch<'_, '_, Vulkan<E>>,
     ) -> Result<(), Error> {
         let size = E::DTYPE.bytes() as u64;
@@ -131,28 +126,25 @@ impl Encoder {
         let chunks = ((limits.binding_bytes.saturating_sub(spare)) / (CHUNK as u64 * size))
             .min(limits.groups.into()) as usize;
         self.lanes = (chunks / rows * rows).max(rows) * CHUNK;
+        self.state_bytes = state_bytes;
         self.pieces.clear();
         self.table.clear();
         self.rows = 0;
-        for (tensor, (theta, grad)) in (0u32..).zip(batch.theta.iter().zip(batch.grad)) {
+        let tensors = batch.theta.iter().zip(batch.grad).zip(batch.ranges());
+        for (tensor, ((theta, grad), state)) in (0u32..).zip(tensors) {
             let len = theta.len();
             let chunks = len.div_ceil(CHUNK);
             self.table.extend([self.rows as u32, chunks as u32]);
             self.rows += chunks.next_multiple_of(rows);
             for first in (0..len).step_by(self.lanes) {
                 let lanes = self.lanes.min(len - first);
-                let [theta, grad] = [&**theta, grad].map(|tensor| {
-                    let offset = tensor.bytes().start + first as u64 * size;
-                    bound(
-                        tensor.buffer(),
-                        offset,
-                        lanes,
-                        size,
-                        limits.offset_alignment,
-                    )
-                    .1
-                });
-                self.pieces.push([lanes as u32, theta, grad, tensor]);
+                // What lies before the piece in its binding.
+                let before = |offset: u64| (offset % limits.offset_alignment / size) as u32;
+                let [theta, grad] = [&**theta, grad]
+                    .map(|tensor| before(tensor.bytes().start + first as u64 * size));
+                // Slots themselves are aligned.
+                let state = before(((state.start + first) * state_bytes) as u64);
+                self.pieces.push([lanes as u32, theta, grad, tensor, state]);
             }
         }
         // A row's number is a word of the table.
@@ -229,16 +221,18 @@ impl Encoder {
                     }
                     Stage::Tensors => {
                         for first in (0..count).step_by(limits.groups as usize) {
-                            recorder
-                                .dispatch(&[count, 0, 0, first], limits.groups.min(count - first));
+                            recorder.dispatch(
+                                &[count, 0, 0, first, 0],
+                                limits.groups.min(count - first),
+                            );
                         }
                     }
-                    Stage::Group => recorder.dispatch(&[count, 0, 0, 0], 1),
+                    Stage::Group => recorder.dispatch(&[count, 0, 0, 0, 0], 1),
                     Stage::Scalars => {
                         let most = limits.groups.saturating_mul(INVOCATIONS);
                         for first in (0..count).step_by(most as usize) {
                             let groups = (count - first).min(most).div_ceil(INVOCATIONS);
-                            recorder.dispatch(&[count, 0, 0, first], groups);
+                            recorder.dispatch(&[count, 0, 0, first, 0], groups);
                         }
                     }
                 }
@@ -288,18 +282,22 @@ impl Encoder {
                     let Some(&set) = pieces.next() else { return };
                     let lanes = self.lanes.min(theta.len() - first);
                     let range = |buffer, from: u64, at: usize, len: usize| {
-                        bound(buffer, from + at as u64 * size, len, size, alignment).0
+                        bound(
+                            buffer,
+                            from + at as u64 * size,
+                            len as u64 * size,
+                            alignment,
+                        )
                     };
                     let mut buffers = [whole(scalars); PIECE_BINDINGS];
                     buffers[0] = range(theta.buffer(), theta.bytes().start, first, lanes);
                     buffers[1] = range(grad.buffer(), grad.bytes().start, first, lanes);
                     for (binding, slot) in buffers[2..].iter_mut().zip(batch.slots.iter()) {
-                        *binding = range(
-                            slot.buffer(),
-                            slot.bytes().start,
-                            state.start + first,
-                            lanes,
-                        );
+                        let at = (state.start + first) * self.state_bytes;
+                        // A packed number comes with its neighbour.
+                        let bytes = (lanes * self.state_bytes).next_multiple_of(E::DTYPE.bytes());
+                        let offset = slot.bytes().start + at as u64;
+                        *binding = bound(slot.buffer(), offset, bytes as u64, alignment);
                     }
                     if stride > 0 {
                         let row = entry[0] as usize + first / CHUNK;

@@ -2,7 +2,8 @@
 
 mod support;
 
-use adarem::{Element, Scope, Setting, Tunable, rules};
+use adarem::{AdaRem, AdaRemS, Adam, Element, Rule, Scope, Setting, SgdM, Tunable, rules};
+use adarem_adapters::HalfState;
 use adarem_conformance::Random;
 use adarem_vulkan::Vulkan;
 use support::compare;
@@ -33,9 +34,15 @@ impl<E: Element> rules::EachRule for EveryRule<'_, E> {
             if scope == Scope::Group && !scoped {
                 continue;
             }
-            if let Err(difference) = compare(self.vulkan, &rule, &LENGTHS, 3, self.draw) {
-                self.failures.push(format!("{scope:?}: {difference}"));
-            }
+            self.one(&rule, &format!("{scope:?}"));
+        }
+    }
+}
+
+impl<E: Element> EveryRule<'_, E> {
+    fn one<R: Rule + Clone>(&mut self, rule: &R, note: &str) {
+        if let Err(difference) = compare(self.vulkan, rule, &LENGTHS, 3, self.draw) {
+            self.failures.push(format!("{note}: {difference}"));
         }
     }
 }
@@ -51,6 +58,12 @@ fn every_rule<E: Element>(draw: fn(&mut Random) -> E) {
         failures: Vec::new(),
     };
     rules::for_each(&mut all);
+    // State of 16 bits, packed in f32: of one pass and of several, with one slot and with two.
+    all.one(&HalfState::bf16(AdaRem::default()), "bf16");
+    all.one(&HalfState::f16(AdaRemS::default()), "f16");
+    all.one(&HalfState::bf16(AdaRem::default()).stochastic(3), "bf16");
+    all.one(&HalfState::bf16(Adam::default()), "bf16");
+    all.one(&HalfState::f16(SgdM::default()), "f16");
     assert!(all.failures.is_empty(), "{}", all.failures.join("\n"));
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 use adarem::{AdaRem, AdaRemS, Backend, CHUNK, Element, Optimizer, Rule, Scope, Sgd};
+use adarem_adapters::HalfState;
 use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Context, Limits, Tensor, Vulkan};
@@ -47,6 +48,8 @@ fn rules<E: Element>(context: &Context, lengths: &[usize]) {
         ..AdaRemS::default()
     };
     compare(&mut vulkan, &group, lengths, 2, Random::mild).unwrap();
+    let packed = HalfState::bf16(AdaRemS::default());
+    compare(&mut vulkan, &packed, lengths, 2, Random::mild).unwrap();
 }
 
 #[test]

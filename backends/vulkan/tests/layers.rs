@@ -5,6 +5,7 @@
 mod support;
 
 use adarem::{AdaRem, AdaRemS, Adam, Backend, Element, Optimizer, Rule, Scope};
+use adarem_adapters::HalfState;
 use adarem_conformance::Random;
 use adarem_vulkan::{Choice, Context, Division, Vulkan};
 use ash::vk::{self, Handle};
@@ -175,6 +176,8 @@ fn child_steps_on_its_own_device() {
             },
         );
         steps(&mut vulkan, Adam::default());
+        steps(&mut vulkan, HalfState::bf16(AdaRemS::default()));
+        steps(&mut vulkan, HalfState::f16(AdaRem::default()));
         let cache = vulkan.pipeline_cache().unwrap();
         let native = Vulkan::<E>::new(context)
             .unwrap()

@@ -2,7 +2,11 @@
 
 mod support;
 
-use adarem::{Dtype, Plan, Scope, Setting, Tunable, plan::Op, rules, trace::trace};
+use adarem::{
+    AdaRem, AdaRemS, Adam, Bf16, Dtype, F16, Plan, Rule, Scope, Setting, SgdM, Tunable, plan::Op,
+    rules, trace::trace,
+};
+use adarem_adapters::HalfState;
 use adarem_vulkan::{
     Division, Floats,
     spirv::{Stage, Target, kernels},
@@ -128,6 +132,11 @@ fn every_rule_in_every_mode_gives_valid_modules() {
         rules: 0,
     };
     rules::for_each(&mut validator);
+    // With packed state.
+    rules::EachRule::rule::<HalfState<AdaRem, Bf16>>(&mut validator);
+    rules::EachRule::rule::<HalfState<AdaRemS, F16>>(&mut validator);
+    rules::EachRule::rule::<HalfState<Adam, Bf16>>(&mut validator);
+    rules::EachRule::rule::<HalfState<SgdM, F16>>(&mut validator);
     println!(
         "{} modules of {} rules are valid",
         validator.seen.len(),
@@ -201,9 +210,13 @@ fn the_devices_own_division_stands_in_lanes_that_ask_for_it_and_nowhere_else() {
 #[test]
 fn buffers_are_declared_as_only_read_where_no_kernel_writes_them() {
     const STORAGE_BUFFER: u32 = 12;
-    let plan = trace(&adarem::AdaRemS::default(), 1).unwrap().plan;
+    let plans = [
+        trace(&AdaRemS::default(), 1),
+        trace(&HalfState::bf16(AdaRemS::default()), 1),
+    ]
+    .map(|traced| traced.unwrap().plan);
     for target in targets() {
-        for kernel in kernels(&plan, target) {
+        for kernel in plans.iter().flat_map(|plan| kernels(plan, target)) {
             let (mut buffers, mut pointers) = (HashSet::new(), HashMap::new());
             let (mut only_read, mut written) = (HashSet::new(), HashSet::new());
             for instruction in instructions(&kernel.words) {
@@ -250,17 +263,16 @@ fn a_step_has_the_stages_that_its_plan_needs() {
     );
 }
 
-/// Loads and stores of the kernel that rewrites the lanes, from its words: what goes through bindings of theta, the
-/// gradient and the slots. An invocation works on four lanes side by side.
-#[test]
-fn adarem_moves_20_bytes_a_parameter() {
+/// Loads and stores of the kernel that rewrites the lanes of a rule with one slot, from its words: what goes through
+/// bindings of theta, the gradient and the slot, all of 4 bytes. An invocation works on four lanes side by side.
+fn moved<R: Rule>(rule: &R) -> (usize, usize) {
     const STORAGE_BUFFER: u32 = 12;
     let target = Target {
         dtype: Dtype::F32,
         floats: Floats::default(),
         division: Division::Exact,
     };
-    let plan = trace(&adarem::AdaRem::default(), 1).unwrap().plan;
+    let plan = trace(rule, 1).unwrap().plan;
     let words = &kernels(&plan, target)[0].words;
     let (mut bindings, mut sets) = (HashMap::new(), HashMap::new());
     let (mut buffers, mut pointers) = (HashSet::new(), HashSet::new());
@@ -279,6 +291,57 @@ fn adarem_moves_20_bytes_a_parameter() {
             _ => {}
         }
     }
+    (loads, stores)
+}
+
+#[test]
+fn adarem_moves_20_bytes_a_parameter() {
+    let (loads, stores) = moved(&AdaRem::default());
     assert_eq!((loads, stores), (4 * 3, 4 * 2), "theta, grad, m; theta, m");
-    assert_eq!((loads + stores) / 4 * size_of::<f32>(), 20);
+    assert_eq!((loads + stores) * size_of::<f32>() / 4, 20);
+}
+
+/// Two lanes of m lie in a word.
+#[test]
+fn with_m_in_16_bits_it_moves_16() {
+    for moved in [
+        moved(&HalfState::bf16(AdaRem::default())),
+        moved(&HalfState::f16(AdaRem::default())),
+    ] {
+        assert_eq!(moved, (4 * 2 + 2, 4 + 2), "theta, grad, m; theta, m");
+        assert_eq!((moved.0 + moved.1) * size_of::<f32>() / 4, 16);
+    }
+}
+
+/// Packed state needs nothing of the device that state in full does not.
+#[test]
+fn no_kernel_asks_for_words_of_16_bits() {
+    const CAPABILITY: u32 = 17;
+    const TYPE_INT: u32 = 21;
+    const TYPE_FLOAT: u32 = 22;
+    let target = targets()[0];
+    assert_eq!(
+        (target.dtype, target.floats),
+        (Dtype::F32, Floats::default())
+    );
+    let plans = [
+        trace(&HalfState::bf16(AdaRemS::default()), 1),
+        trace(&HalfState::f16(AdaRemS::default()), 1),
+    ];
+    for plan in plans.map(|traced| traced.unwrap().plan) {
+        for kernel in kernels(&plan, target) {
+            let mut shader = 0;
+            for instruction in instructions(&kernel.words) {
+                match instruction {
+                    (CAPABILITY, &[capability]) => {
+                        assert_eq!(capability, 1, "{:?} is no plain shader", kernel.stage);
+                        shader += 1;
+                    }
+                    (TYPE_INT | TYPE_FLOAT, &[_, width, ..]) => assert_eq!(width, 32),
+                    _ => {}
+                }
+            }
+            assert_eq!(shader, 1);
+        }
+    }
 }

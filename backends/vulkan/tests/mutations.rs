@@ -2,12 +2,13 @@
 
 mod support;
 
-use adarem::{AdaRemS, Adam, Rule};
-use adarem_conformance::Random;
+use adarem::{AdaRemS, Adam, Half, Rule};
+use adarem_adapters::HalfState;
+use adarem_conformance::{Random, agree};
 use adarem_vulkan::{Vulkan, spirv::Kernel};
 use support::{
-    compare,
-    probe::{Folds, Probe},
+    compare, of_16_bits,
+    probe::{Folds, Keeps, Probe, Swaps},
 };
 
 /// A module's header is five words; then every instruction says its length and its opcode in its first word.
@@ -64,11 +65,12 @@ fn exchange_ops(words: &mut [u32], a: u32, b: u32) -> usize {
     places.len()
 }
 
-/// What the comparison says of a rule whose kernels went through `fault`, which returns how much it changed.
-fn under<R: Rule + Clone>(
-    rule: &R,
+/// What `comparison` says of a device whose kernels go through `fault`, which returns how much it changed, and whether
+/// that was anything.
+fn faulty(
     mut fault: impl FnMut(&mut Vec<u32>) -> usize + Send + 'static,
-) -> Option<Result<(), String>> {
+    comparison: impl FnOnce(&mut Vulkan<f32>) -> Result<(), String>,
+) -> Option<(Result<(), String>, bool)> {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let context = support::context()?;
     let changed = std::sync::Arc::new(AtomicUsize::new(0));
@@ -79,12 +81,19 @@ fn under<R: Rule + Clone>(
             .with_kernels(move |kernel: &mut Kernel| {
                 count.fetch_add(fault(&mut kernel.words), Ordering::Relaxed);
             });
-    let outcome = compare(&mut vulkan, rule, &[70_000, 5000, 600], 3, Random::mild);
-    assert!(
-        changed.load(Ordering::Relaxed) > 0,
-        "the fault found no place in {}",
-        R::NAME
-    );
+    let outcome = comparison(&mut vulkan);
+    Some((outcome, changed.load(Ordering::Relaxed) > 0))
+}
+
+/// What the comparison says of a rule whose kernels went through `fault`.
+fn under<R: Rule + Clone>(
+    rule: &R,
+    fault: impl FnMut(&mut Vec<u32>) -> usize + Send + 'static,
+) -> Option<Result<(), String>> {
+    let (outcome, planted) = faulty(fault, |vulkan| {
+        compare(vulkan, rule, &[70_000, 5000, 600], 3, Random::mild)
+    })?;
+    assert!(planted, "the fault found no place in {}", R::NAME);
     Some(outcome)
 }
 
@@ -168,4 +177,164 @@ fn a_wrong_last_bit_is_seen() {
     red(&Adam::default(), |words| {
         exchange_ops(words, U_GREATER_THAN, U_GREATER_THAN_EQUAL)
     });
+}
+
+/// Puts another constant of 32 bits, whatever its type, where this one was.
+fn change_constant(words: &mut [u32], from: u32, to: u32) -> usize {
+    const CONSTANT: u32 = 43;
+    let places = instructions(words)
+        .filter(|&(at, op, end)| op == CONSTANT && end - at == 4 && words[at + 3] == from)
+        .map(|(at, ..)| at + 3)
+        .collect::<Vec<_>>();
+    for &place in &places {
+        words[place] = to;
+    }
+    places.len()
+}
+
+/// Rewrites the operands of the choices between a new upper half of a word and the one that it held.
+fn change_upper_half(words: &mut [u32], rewrite: impl Fn(&mut [u32])) -> usize {
+    const TYPE_INT: u32 = 21;
+    const SELECT: u32 = 169;
+    const U_LESS_THAN: u32 = 176;
+    let result = |wanted| {
+        let of = instructions(words).filter(move |&(_, op, _)| op == wanted);
+        of.map(|(at, ..)| at).collect::<Vec<_>>()
+    };
+    let integers = result(TYPE_INT)
+        .iter()
+        .map(|&at| words[at + 1])
+        .collect::<Vec<_>>();
+    let inside = result(U_LESS_THAN)
+        .iter()
+        .map(|&at| words[at + 2])
+        .collect::<Vec<_>>();
+    let mut places = result(SELECT);
+    places.retain(|&at| integers.contains(&words[at + 1]) && inside.contains(&words[at + 3]));
+    for &at in &places {
+        rewrite(&mut words[at + 4..at + 6]);
+    }
+    places.len()
+}
+
+/// Tensors that end with half a word.
+const ODD: [usize; 4] = [1, 4097, 0, 6001];
+
+/// What a comparison says that looks at what lies between the tensors, too. Some NaNs say so only in bits that are cut.
+fn kept(vulkan: &mut Vulkan<f32>) -> Result<(), String> {
+    let mut random = Random::new(1);
+    let mut draw = || match random.below(64) {
+        0 => f32::from_bits(0x7f80_0001),
+        _ => Half::Bf16.round(random.ordinary()),
+    };
+    agree(vulkan, &Keeps::<true>, &ODD, 0..2, &mut draw)
+}
+
+/// What comparisons of several rules with packed state say, all with the same fault, and whether it found a place.
+fn packed(fault: fn(&mut Vec<u32>) -> usize) -> Vec<(Result<(), String>, bool)> {
+    let swapped_bf16 = |vulkan: &mut Vulkan<f32>| {
+        let draw = |random: &mut Random| of_16_bits(Half::Bf16, random);
+        compare(vulkan, &Swaps::<true>, &ODD, 2, draw)
+    };
+    let swapped_f16 = |vulkan: &mut Vulkan<f32>| {
+        let draw = |random: &mut Random| of_16_bits(Half::F16, random);
+        compare(vulkan, &Swaps::<false>, &ODD, 2, draw)
+    };
+    let folded = |vulkan: &mut Vulkan<f32>| {
+        let rule = HalfState::bf16(AdaRemS::default());
+        compare(vulkan, &rule, &ODD, 2, Random::mild)
+    };
+    let outcomes = [
+        faulty(fault, swapped_bf16),
+        faulty(fault, swapped_f16),
+        faulty(fault, folded),
+        faulty(fault, kept),
+    ];
+    outcomes.into_iter().flatten().collect()
+}
+
+/// A fault in packed state that one of the comparisons must see.
+fn red_packed(what: &str, fault: fn(&mut Vec<u32>) -> usize) {
+    let outcomes = packed(fault);
+    if outcomes.is_empty() {
+        return;
+    }
+    assert!(outcomes.iter().any(|outcome| outcome.1), "{what}: no place");
+    let said = outcomes.into_iter().find_map(|(outcome, _)| outcome.err());
+    println!(
+        "{what}: {}",
+        said.unwrap_or_else(|| panic!("{what}: must be seen"))
+    );
+}
+
+#[test]
+fn without_a_fault_packed_state_is_green() {
+    for (outcome, _) in packed(|words| words.len()) {
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn faults_in_packed_state_are_seen() {
+    red_packed("the lower half is taken for the upper", |words| {
+        change_constant(words, 0xffff_0000, 0x0000_ffff)
+    });
+    red_packed("a half is not moved far enough", |words| {
+        change_constant(words, 16, 15)
+    });
+    red_packed("nor is a fraction", |words| change_constant(words, 13, 12));
+    red_packed("an exponent is one too large", |words| {
+        change_constant(words, 112 << 23, 113 << 23)
+    });
+    red_packed("a subnormal number is doubled on its way up", |words| {
+        change_constant(words, 24 << 23, 23 << 23)
+    });
+    red_packed("a subnormal number is doubled on its way down", |words| {
+        change_constant(words, 0.5f32.to_bits(), 0.25f32.to_bits())
+    });
+    red_packed(
+        "the largest subnormal number is taken for a normal one",
+        |words| change_constant(words, 0x3ff, 0x3fe),
+    );
+    red_packed("so is the largest on its way down", |words| {
+        change_constant(words, (113 << 23) - 1, (112 << 23) + 0x7f_bfff)
+    });
+    red_packed("infinity is a number", |words| {
+        change_constant(words, 0x7bff, 0x7c00)
+    });
+    red_packed("the largest number is infinite", |words| {
+        change_constant(words, 65504f32.to_bits(), 65472f32.to_bits())
+    });
+    red_packed("a NaN becomes infinite", |words| {
+        change_constant(words, 0x7e00, 0x7c00)
+    });
+    red_packed("a NaN of bits that are cut does", |words| {
+        change_constant(words, 0x7fc0_0000, 0x7f80_0000)
+    });
+    red_packed("a sign is lost", |words| change_constant(words, 0x8000, 0));
+    red_packed(
+        "only the last lane of a tensor may be an upper half",
+        |words| change_upper_half(words, |halves| halves.swap(0, 1)),
+    );
+    red_packed("shared accumulators meet in another order", |words| {
+        exchange_constants(words, 64, 32)
+    });
+}
+
+#[test]
+fn writing_behind_an_odd_tensor_is_seen() {
+    const I_EQUAL: u32 = 170;
+    const I_NOT_EQUAL: u32 = 171;
+    let faults: [fn(&mut Vec<u32>) -> usize; 2] = [
+        |words| change_upper_half(words, |halves| halves[1] = halves[0]),
+        // The one test for equality in this kernel is whether a word's first lane is the tensor's last.
+        |words| exchange_ops(words, I_EQUAL, I_NOT_EQUAL),
+    ];
+    for fault in faults {
+        let Some((outcome, planted)) = faulty(fault, kept) else {
+            return;
+        };
+        assert!(planted);
+        println!("{}", outcome.expect_err("a planted fault must be seen"));
+    }
 }

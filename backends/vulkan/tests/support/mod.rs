@@ -4,7 +4,7 @@
 pub mod engine;
 pub mod probe;
 
-use adarem::{Backend, Element, Optimizer, Rule};
+use adarem::{Backend, Element, Half, Optimizer, Rule, backend::packing};
 use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
@@ -50,6 +50,18 @@ pub fn scratch(name: &str) -> PathBuf {
     directory
 }
 
+/// Any number that a type of 16 bits has: subnormal, infinite or NaN, too. In one of eight the last ten bits are set,
+/// in another not: there `f16` changes its ways.
+pub fn of_16_bits(half: Half, random: &mut Random) -> f32 {
+    let bits = (random.bits() >> 32) as u32;
+    let bits = match bits >> 29 {
+        0 => bits | 0x3ff,
+        1 => bits & !0x3ff,
+        _ => bits,
+    };
+    half.unpack(f32::from_bits(bits))[0]
+}
+
 /// The same bits, or both NaN.
 pub fn same<E: Element>(a: E, b: E) -> bool {
     a.to_le() == b.to_le() || (a.is_nan() && b.is_nan())
@@ -85,6 +97,14 @@ pub fn download<E: Element>(vulkan: &mut Vulkan<E>, tensor: &Tensor<E>) -> Vec<E
     let mut numbers = vec![E::zero(); adarem::Tensor::len(tensor)];
     vulkan.read(tensor, 0, &mut numbers).unwrap();
     numbers
+}
+
+/// The numbers of a state vector of a rule as a backend is given it.
+pub fn unpacked<R: Rule, B: Backend>(slot: &[B::Elem]) -> Vec<B::Elem> {
+    match packing::<B>(R::HALF) {
+        Some(half) => slot.iter().flat_map(|&pair| half.unpack(pair)).collect(),
+        None => slot.to_vec(),
+    }
 }
 
 /// Steps the same tensors on the host and on the device and compares everything that a step writes, after every
@@ -144,7 +164,11 @@ pub fn compare<E: Element, R: Rule + Clone>(
         }
         for k in 0..R::SLOTS {
             let (host, device) = (on_host.slot(k).unwrap(), on_device.slot(k).unwrap());
-            difference(&what(&format!("slot {k}")), host, &download(vulkan, device))?;
+            let (host, device) = (
+                unpacked::<R, Cpu<E>>(host),
+                unpacked::<R, Vulkan<E>>(&download(vulkan, device)),
+            );
+            difference(&what(&format!("slot {k}")), &host, &device)?;
         }
         let carried = download(vulkan, on_device.carried());
         difference(&what("carried"), on_host.carried(), &carried)?;

@@ -1,7 +1,7 @@
 //! Operations and folds as rules: what a kernel makes of numbers stands where theta stood, or is carried.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use adarem::{Engine, Fold, Invalid, Lane, Real, Rule, Scope};
+use adarem::{Engine, Fold, Half, Invalid, Lane, Real, Rule, Scope};
 
 /// An operation on theta and the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,5 +104,57 @@ impl Rule for Folds {
         engine.carry::<1>(all);
         engine.carry::<2>(largest);
         engine.carry::<3>(most);
+    }
+}
+
+/// The type of state of the rules below.
+const fn half(bf16: bool) -> Option<Half> {
+    Some(if bf16 { Half::Bf16 } else { Half::F16 })
+}
+
+/// Keeps the gradient in 16 bits, and brings what was kept out again. Gradients are numbers of the type.
+#[derive(Clone, Copy, Debug)]
+pub struct Swaps<const BF16: bool>;
+
+impl<const BF16: bool> Rule for Swaps<BF16> {
+    const NAME: &'static str = "swaps";
+    const SLOTS: usize = 1;
+    const CARRIED: usize = 0;
+    const HALF: Option<Half> = half(BF16);
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        engine.map(|x: Lane<_, 1>| Lane {
+            theta: x.slot[0],
+            slot: [x.grad],
+            ..x
+        });
+    }
+}
+
+/// Keeps the gradient in 16 bits and never looks at what was kept. Gradients are numbers of the type.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeps<const BF16: bool>;
+
+impl<const BF16: bool> Rule for Keeps<BF16> {
+    const NAME: &'static str = "keeps";
+    const SLOTS: usize = 1;
+    const CARRIED: usize = 0;
+    const HALF: Option<Half> = half(BF16);
+
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn step<E: Engine>(&self, _: u64, engine: &mut E) {
+        engine.map(|x: Lane<_, 1>| Lane {
+            slot: [x.grad],
+            ..x
+        });
     }
 }
