@@ -31,7 +31,13 @@ use adarem::{
 /// that are as small. As the maximum is
 /// folded over what is kept, AdaRem's b stays within [-1, 1].
 ///
-/// A pass that leaves state as it was writes it all the same. Put it outermost: `HalfState<Scheduled<..>>`. Around it another
+/// *Stochastic rounding.* With a [`seed`](Self::seed) a number goes to one of the two that it lies between, to the nearer
+/// one the more likely, so that on average it stays what it was: an average no longer stands still, and any beta will do. The
+/// chance comes from the last 16 bits of (theta + gradient) c, where c in [1, 2) is drawn anew for every step from the seed
+/// and the step's number: no state, and the same bits on every device. Where theta and gradient are both 0, and where a
+/// number is subnormal in [`Bf16`] or next to infinity, rounding is to the nearest. It is for `f32`.
+///
+/// Put it outermost: `HalfState<Scheduled<..>>`. Around it another
 /// wrapper, whose own state is not rounded, has all state kept in full; no bit changes by that, but nothing is saved.
 ///
 /// ```
@@ -56,31 +62,61 @@ use adarem::{
 pub struct HalfState<R, M> {
     /// The rule.
     pub rule: R,
+    /// The seed of stochastic rounding; `None` (default) rounds to the nearest.
+    pub seed: Option<u64>,
     stored: PhantomData<M>,
+}
+
+impl<R, M> HalfState<R, M> {
+    fn of(rule: R) -> Self {
+        HalfState {
+            rule,
+            seed: None,
+            stored: PhantomData,
+        }
+    }
+
+    /// The same with stochastic rounding.
+    ///
+    /// ```
+    /// use adarem::{Host, Rule, SgdM};
+    /// use adarem_adapters::HalfState;
+    ///
+    /// // A buffer that grows by 1 in 1,000 of itself a step, less than half a place of bf16.
+    /// let rule = HalfState::bf16(SgdM { lr: 1e-6, momentum: 1.0 - 1e-9, ..SgdM::default() });
+    /// let buffer = |rule: &HalfState<SgdM, _>| {
+    ///     let (mut theta, mut b) = ([0.5f32; 100], [1.0; 100]);
+    ///     for t in 1..=100 {
+    ///         rule.step(t, &mut Host::new(&mut theta, &[1e-3; 100], [&mut b], &mut []).unwrap());
+    ///     }
+    ///     b.iter().sum::<f32>() / 100.0
+    /// };
+    /// assert_eq!(buffer(&rule), 1.0);
+    /// assert!((buffer(&rule.stochastic(7)) - 1.1).abs() < 0.02);
+    /// ```
+    pub fn stochastic(self, seed: u64) -> Self {
+        let seed = Some(seed);
+        HalfState { seed, ..self }
+    }
 }
 
 impl<R> HalfState<R, Bf16> {
     /// `rule` with state in [`Bf16`]: the range of `f32`, and 8 bits of each number.
     pub fn bf16(rule: R) -> Self {
-        let stored = PhantomData;
-        HalfState { rule, stored }
+        HalfState::of(rule)
     }
 }
 
 impl<R> HalfState<R, F16> {
     /// `rule` with state in [`F16`]: a small range, and 11 bits of each number.
     pub fn f16(rule: R) -> Self {
-        let stored = PhantomData;
-        HalfState { rule, stored }
+        HalfState::of(rule)
     }
 }
 
 impl<R: Default, M> Default for HalfState<R, M> {
     fn default() -> Self {
-        HalfState {
-            rule: R::default(),
-            stored: PhantomData,
-        }
+        HalfState::of(R::default())
     }
 }
 
@@ -119,8 +155,14 @@ impl<R: Rule, M: Stored<f32>> Rule for HalfState<R, M> {
 
     #[inline(always)]
     fn step<E: Engine>(&self, t: u64, engine: &mut E) {
+        let draw = self.seed.map(|seed| engine.uniform(drawn(seed, t)));
         let stored = PhantomData::<M>;
-        self.rule.step(t, &mut Rounding { engine, stored });
+        let mut engine = Rounding {
+            engine,
+            draw,
+            stored,
+        };
+        self.rule.step(t, &mut engine);
     }
 }
 
@@ -132,8 +174,10 @@ impl<R: Tunable, M: Stored<f32>> Tunable for HalfState<R, M> {
 }
 
 /// An engine that rounds what is left in state vectors.
-struct Rounding<'a, E, M> {
+struct Rounding<'a, E: Engine, M> {
     engine: &'a mut E,
+    /// What this step has drawn, for stochastic rounding.
+    draw: Option<E::Real>,
     stored: PhantomData<M>,
 }
 
@@ -164,16 +208,86 @@ impl<E: Engine, M: Stored<f32>> Engine for Rounding<'_, E, M> {
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
-        self.engine.pass_at(view, folds, |x| {
-            let (left, folded) = f(x);
-            let left = left.amend(&x, |theta, _| theta, |slot, _| nearest::<E::Real, M>(slot));
-            let folded = array::from_fn(|k| match folds[k].op {
-                FoldOp::MaxAbs => nearest::<E::Real, M>(folded[k]),
-                FoldOp::Sum => folded[k],
-            });
-            (left, folded)
-        })
+        // Decided here, not in every lane.
+        match self.draw {
+            None => self.engine.pass_at(view, folds, |x| {
+                kept(&x, f(x), folds, nearest::<E::Real, M>)
+            }),
+            Some(draw) => self.engine.pass_at(view, folds, |x| {
+                let chance = Chance::new((x.theta + x.grad) * draw);
+                kept(&x, f(x), folds, |y| chance.either::<M>(y))
+            }),
+        }
     }
+}
+
+/// What a pass leaves where it found `x`, with state and maxima rounded.
+#[inline(always)]
+fn kept<R: Real, W: Rewrite<R, S>, const S: usize, const K: usize>(
+    x: &Lane<R, S>,
+    (left, folded): (W, [R; K]),
+    folds: [Fold; K],
+    rounded: impl Fn(R) -> R,
+) -> (W, [R; K]) {
+    let left = left.amend(x, |theta, _| theta, |slot, _| rounded(slot));
+    let folded = array::from_fn(|k| match folds[k].op {
+        FoldOp::MaxAbs => rounded(folded[k]),
+        FoldOp::Sum => folded[k],
+    });
+    (left, folded)
+}
+
+/// A number of [1, 2) that looks random, for step `t`. Source: the generator SplitMix64, of Steele, Lea and Flood, "Fast
+/// splittable pseudorandom number generators" (2014), whose state this many steps on is a product.
+fn drawn(seed: u64, t: u64) -> f64 {
+    let state = seed.wrapping_add(t.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    1.0 + ((state ^ (state >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// A lane's draw: a number that is even over `[0, whole)`.
+struct Chance<R> {
+    part: R,
+    whole: R,
+}
+
+impl<R: Real> Chance<R> {
+    /// What the last 16 bits of `x` are of a place of the others.
+    #[inline(always)]
+    fn new(x: R) -> Self {
+        let near = without_last(16, x);
+        let off = x - near;
+        let next = without_last(16, near + toward(off, near, 8, 0.0));
+        Chance {
+            part: (off + off).abs(),
+            whole: (next - near).abs(),
+        }
+    }
+
+    /// One of the two numbers of the half type that `x` lies between, to which it is as likely to go as it is near.
+    #[inline(always)]
+    fn either<M: Stored<f32>>(&self, x: R) -> R {
+        let near = nearest::<R, M>(x);
+        let off = x - near;
+        let step = match M::HALF {
+            // Subnormal numbers lie as far from each other as the smallest normal ones.
+            Some(Half::F16) => toward(off, near, 11, 1.0 / 16_384.0),
+            _ => toward(off, near, 8, 0.0),
+        };
+        let next = nearest::<R, M>(near + step);
+        // off / (next - near) beside part / whole, without dividing.
+        let far = ((next - near).abs() * self.part).lt(off.abs() * self.whole);
+        R::select(far, next, near)
+    }
+}
+
+/// From a number of `bits` bits a step in the direction of `off`, to where the next of them is the nearest: between 0.7 and
+/// 1.4 of their distance, which is that of normal numbers, of `least` at least.
+#[inline(always)]
+fn toward<R: Real>(off: R, near: R, bits: i32, least: f64) -> R {
+    let size = near.abs().max(R::lit(least));
+    (size * R::lit(0.7 / f64::from(1 << (bits - 1)))).xor_sign(off)
 }
 
 /// The number of the half type that is nearest to `x`; of two, either.
@@ -219,7 +333,7 @@ fn nearest_f16<R: Real>(x: R) -> R {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bf16, F16, Half, Stored, nearest};
+    use super::{Bf16, Chance, F16, Half, Stored, drawn, nearest};
 
     /// Numbers of every exponent and all kinds of fractions.
     fn numbers() -> impl Iterator<Item = f32> {
@@ -251,6 +365,86 @@ mod tests {
                 "{x:e} becomes {near:e}, but {even:e} is nearer"
             );
         }
+    }
+
+    /// Of the two numbers of the type around `x` each is taken as often as it is near.
+    fn is_even_handed<M: Stored<f32>>(x: f32) {
+        const DRAWS: u32 = 20_000;
+        let half = M::HALF.unwrap();
+        let near = half.round(x);
+        let (mut others, mut other) = (0, near);
+        for t in 0..DRAWS {
+            let y = Chance::new(0.37 * drawn(5, t.into()) as f32).either::<M>(x);
+            assert_eq!(half.round(y).to_bits(), y.to_bits(), "{x:e} becomes {y:e}");
+            if y != near {
+                assert!(
+                    other == near || other == y,
+                    "{x:e} becomes {other:e} and {y:e}"
+                );
+                (others, other) = (others + 1, y);
+            }
+        }
+        if x == near {
+            assert_eq!(others, 0, "{x:e} is held as it is");
+            return;
+        }
+        assert!(
+            (x < other) != (x < near),
+            "{x:e} lies between {near:e} and {other:e}"
+        );
+        let want = f64::from(x - near) / f64::from(other - near);
+        let got = f64::from(others) / f64::from(DRAWS);
+        // Four times the deviation of so many draws, which are at most one place of 2^16 from even.
+        let deviation = (want * (1.0 - want) / f64::from(DRAWS)).sqrt();
+        assert!(
+            (got - want).abs() < 4.0 * deviation + 2e-5,
+            "{x:e}: {got}, not {want}"
+        );
+    }
+
+    #[test]
+    fn stochastic_rounding_keeps_the_mean() {
+        for sign in [1.0, -1.0] {
+            for k in [-100, -20, -3, 0, 1, 60] {
+                // Around a power of two places change.
+                for m in [1.0, 1.000_5, 1.003_8, 1.3, 1.999, 0.9995] {
+                    is_even_handed::<Bf16>(sign * m * 2f32.powi(k));
+                }
+            }
+            for k in [-24, -20, -15, -14, -13, 0, 7] {
+                for m in [1.0, 1.000_3, 1.3, 1.999_7, 0.9998] {
+                    is_even_handed::<F16>(sign * m * 2f32.powi(k));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_chance_decides_goes_to_the_nearest() {
+        let fair = Chance::new(0.37f32 * 1.2);
+        for x in [f32::INFINITY, 3e38, -3e38, 0.0, -0.0, 1e-39] {
+            let (near, got) = (nearest::<f32, Bf16>(x), fair.either::<Bf16>(x));
+            assert_eq!(got.to_bits(), near.to_bits(), "{x:e}");
+        }
+        assert_eq!(fair.either::<F16>(65_530.0), f32::INFINITY);
+        assert!(fair.either::<F16>(f32::NAN).is_nan());
+        for none in [0.0, f32::NAN, f32::INFINITY] {
+            let none = Chance::new(none);
+            for x in numbers().step_by(97).filter(|x| !x.is_nan()) {
+                let near = nearest::<f32, F16>(x);
+                assert_eq!(none.either::<F16>(x).to_bits(), near.to_bits(), "{x:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_step_draws_another_number() {
+        let mut draws: [f64; 1000] = core::array::from_fn(|t| drawn(3, t as u64));
+        assert!(draws.iter().all(|x| (1.0..2.0).contains(x)));
+        assert!((draws.iter().sum::<f64>() / 1000.0 - 1.5).abs() < 0.04);
+        assert_ne!(draws[0], drawn(4, 0));
+        draws.sort_by(f64::total_cmp);
+        assert!(draws.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
     #[test]

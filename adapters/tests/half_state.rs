@@ -5,22 +5,13 @@ use adarem::{
     SgdM, Stored,
 };
 use adarem_adapters::HalfState;
+use adarem_conformance::Random;
 use adarem_cpu::{Cpu, Simd};
 
 const LENGTHS: [usize; 5] = [1, 0, 37, 1000, 9001];
 
-/// Gradients of all sizes that a half type holds.
 fn gradient(len: usize, t: u64) -> Vec<f32> {
-    let mut state = t.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len)
-        .map(|_| next() * 10f32.powf(3.0 * next()))
-        .collect()
+    Random::new(t).many(len, Random::ordinary)
 }
 
 /// Steps on a host whose slots are slices of `K`: what theta, and all state as numbers in full, become.
@@ -100,6 +91,8 @@ fn half_state_is_the_same_wherever_it_is_kept() {
     is_the_same_wherever_it_is_kept(HalfState::f16(AdaRem::default()));
     is_the_same_wherever_it_is_kept(HalfState::bf16(AdaRemS::default()));
     is_the_same_wherever_it_is_kept(HalfState::f16(SgdM::default()));
+    is_the_same_wherever_it_is_kept(HalfState::bf16(AdaRem::default()).stochastic(1));
+    is_the_same_wherever_it_is_kept(HalfState::f16(AdaRemS::default()).stochastic(2));
 }
 
 /// The bound of the documentation, and that it is not a wild one.
@@ -126,6 +119,38 @@ fn m_stays_within_its_bound() {
     };
     assert!(worst(HalfState::bf16(rule), 1.0 / 256.0) > 0.05);
     assert!(worst(HalfState::f16(rule), 1.0 / 2048.0) > 0.05);
+}
+
+/// An average so long that a step moves it by less than half a place: rounded to the nearest it stands still.
+#[test]
+fn stochastic_rounding_lets_a_long_average_go_on() {
+    let rule = AdaRem {
+        lr: 1e-9,
+        beta: 0.999,
+        ..AdaRem::default()
+    };
+    let (len, steps) = (1000, 700);
+    let average = |rule: &HalfState<AdaRem, Bf16>| {
+        let (mut theta, mut m, mut carried) =
+            (vec![0.0f32; len], vec![Bf16::default(); len], [0.0]);
+        for (i, x) in theta.iter_mut().enumerate() {
+            *x = 0.3 + i as f32 * 1e-3;
+        }
+        let (grad, mut params) = (vec![1.0f32; len], theta.clone());
+        for t in 0..steps {
+            let host = Host::mixed(&mut theta, &mut params, &grad, [&mut m], &mut carried);
+            rule.step(t, &mut host.unwrap());
+        }
+        m.iter().map(|m| f64::from(m.to_f32())).sum::<f64>() / len as f64
+    };
+    let want = 1.0 - 0.999f64.powi(steps as i32);
+    let nearest = average(&HalfState::bf16(rule));
+    let stochastic = average(&HalfState::bf16(rule).stochastic(11));
+    assert!(
+        (stochastic - want).abs() < 0.005,
+        "{stochastic}, not {want}"
+    );
+    assert!((nearest - want).abs() > 0.1, "{nearest} beside {want}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         title: "State in fewer bytes, f32, one thread".into(),
         bound: "A step moves 20 bytes a parameter with m in f32, 16 with m in 16 bits, 18 in two trips with m in a byte. With parameters and gradients in bf16 \
                     the master copy takes what they save, so a step moves 20 or 16 again, and it is the network that reads and writes half. Rounding to 16 bits costs nine \
-                operations in bf16 and eleven in f16, whose subnormal numbers make loads and stores long too; where memory is fast these decide. A step over \
+                operations in bf16 and eleven in f16, stochastic rounding three times as many, whose subnormal numbers make loads and stores long too; where memory is fast these decide. A step over \
                 bytes reads m and the gradient twice, for their maximum comes first.",
         rows: longest.map(|n| (format!("{n}"), n, by_state(n, rounds))).collect(),
     });
@@ -348,6 +348,13 @@ fn by_state(len: usize, rounds: usize) -> Vec<race::Outcome> {
         rule(
             "AdaRem, m in f16",
             HalfState::f16(kind),
+            Cpu::new(),
+            16,
+            shared,
+        ),
+        rule(
+            "AdaRem, m in bf16, stochastic",
+            HalfState::bf16(kind).stochastic(1),
             Cpu::new(),
             16,
             shared,

@@ -4,7 +4,7 @@ use crate::error::{ErrorKind, Mismatch};
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, WIDTH, halve};
 use crate::half::Stored;
 use crate::real::{Element, Real, VECTORS};
-use crate::rule::{Engine, Lane, MAX_CARRIED, Rewrite, View};
+use crate::rule::{Engine, Lane, MAX_CARRIED, Rewrite, View, each};
 
 /// One tensor's memory for one step: what an engine without heap hands to a rule.
 ///
@@ -612,27 +612,6 @@ fn only_maxima(folds: &[Fold]) -> bool {
         [one] => maximum(one),
         [one, two] => maximum(one) && maximum(two),
         more => more.iter().all(maximum),
-    }
-}
-
-/// Calls `f` with 0, 1, .., `N` - 1.
-///
-/// The first calls are written out, as most rules have no more slots and folds: a compiler takes a loop apart late, and
-/// what it learns from it, that arrays may live in registers and lengths are equal, it would learn too late. `f` must
-/// not index: it may be compiled as a function of its own, where nothing is known of `k`.
-#[inline(always)]
-pub(crate) fn each<const N: usize>(mut f: impl FnMut(usize)) {
-    if N > 0 {
-        f(0);
-    }
-    if N > 1 {
-        f(1);
-    }
-    if N > 2 {
-        f(2);
-    }
-    for k in 3..N {
-        f(k);
     }
 }
 

@@ -122,6 +122,9 @@ impl Region for Interval {
 /// where all lengths lie at these two ends, eight leave 1e-7 at worst.
 const ROUNDS: usize = 8;
 
+/// More than rounding takes from a sum, relative to it, in any type and of any number of lanes.
+const ROUNDING: f64 = 1.0 / 4096.0;
+
 /// A ball around the origin: `|theta| <= radius`.
 ///
 /// Its projection is `y / (1 + k s)` with the k that puts it on the sphere, found by Newton's method on `1 / |x|`.
@@ -312,9 +315,9 @@ impl Region for HalfSpace {
 ///
 /// Its projection is `max(0, y - k s)` with the k that makes the sum right, found by Newton's method, which ends
 /// after finitely many rounds: after one if no coordinate becomes 0, usually after a few. What is not found in
-/// the rounds of one step is found in the next; the result lies on the simplex in any case but one: where a
-/// coordinate's magnitude is so many times `sum` (2^24 in f32, fewer for many lanes) that `sum` is lost in
-/// rounding beside it, all may become 0, and the next step begins in the middle.
+/// the rounds of one step is found in the next; the result lies on the simplex in any case, up to the rounding of
+/// its sum. k is held as two numbers, of which the second is what is lost of k in the first: so `sum` counts
+/// beside coordinates of any size whose own sum does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Simplex {
     /// The sum, positive.
@@ -342,24 +345,41 @@ impl Simplex {
         let goal = e.uniform(self.sum);
         let (zero, one) = (E::Real::lit(0.0), E::Real::lit(1.0));
         let fold = Fold::SUM.over(self.scope);
-        let share = |sum: E::Real, lengths: E::Real| {
-            E::Real::select(zero.lt(lengths), (sum - goal) / lengths, zero)
+        let share = |sum: E::Real, lengths: E::Real, otherwise| {
+            let share = (sum - goal) / lengths;
+            // Where the goal is about to be lost in the sum, a little less: so rounding does not lead too far.
+            let rounding = sum.abs() * E::Real::lit(ROUNDING);
+            let less = share - share.abs() * E::Real::lit(ROUNDING);
+            let share = E::Real::select(goal.lt(rounding), less, share);
+            E::Real::select(zero.lt(lengths), share, otherwise)
         };
         let [sum, lengths] = e.pass_at(first, [fold, fold], |lane| {
             ([], [lane.theta, length(lane.slot)])
         });
-        let mut multiplier = share(sum, lengths);
-        for _ in 0..ROUNDS {
+        // The multiplier is their sum.
+        let (mut most, mut rest) = (share(sum, lengths, zero), e.uniform(0.0));
+        for round in 1..=ROUNDS {
             let [sum, lengths] = e.pass_at(first, [fold, fold], |lane| {
                 let s = length(lane.slot);
-                let stays = (multiplier * s).lt(lane.theta);
+                let x = lane.theta - most * s;
+                let stays = (rest * s).lt(x);
                 let kept = |x| E::Real::select(stays, x, zero);
-                ([], [kept(lane.theta), kept(s)])
+                ([], [kept(x), kept(s)])
             });
-            multiplier = share(sum, lengths);
+            // Newton's method comes from below, so where no lane is left, rounding has led too far.
+            let back = rest - most.abs() * E::Real::lit(ROUNDING);
+            let next = share(sum, lengths, back);
+            if round == ROUNDS {
+                rest = next;
+            } else {
+                let moved = most + next;
+                rest = next - (moved - most);
+                most = moved;
+            }
         }
         let [sum] = e.pass_at(first, [fold], |lane| {
-            let x = lane.theta - multiplier * length(lane.slot);
+            let s = length(lane.slot);
+            let x = lane.theta - most * s - rest * s;
             let x = E::Real::select(x.lt(zero), zero, x);
             (lane.moved(x), [x])
         });

@@ -16,7 +16,6 @@
 use crate::error::Invalid;
 use crate::fold::Fold;
 use crate::half::Half;
-use crate::host::each;
 use crate::real::Real;
 
 /// State vectors that a rule may keep per parameter tensor.
@@ -435,6 +434,27 @@ impl<R: Rule> Rule for &R {
     #[inline(always)]
     fn step_measured<E: Engine>(&self, t: u64, engine: &mut E) {
         (**self).step_measured(t, engine)
+    }
+}
+
+/// Calls `f` with 0, 1, .., `N` - 1.
+///
+/// The first calls are written out, as most rules have no more slots and folds: a compiler takes a loop apart late, and
+/// what it learns from it, that arrays may live in registers and lengths are equal, it would learn too late. `f` must
+/// not index: it may be compiled as a function of its own, where nothing is known of `k`.
+#[inline(always)]
+pub(crate) fn each<const N: usize>(mut f: impl FnMut(usize)) {
+    if N > 0 {
+        f(0);
+    }
+    if N > 1 {
+        f(1);
+    }
+    if N > 2 {
+        f(2);
+    }
+    for k in 3..N {
+        f(k);
     }
 }
 

@@ -7,14 +7,13 @@ use std::process::{Command, Stdio};
 
 use adarem::trace::trace;
 use adarem::{Dtype, Element};
+use adarem_conformance::cases::{lengths, numbers};
 use adarem_conformance::programs::Program;
 use adarem_conformance::{Bytes, agree};
 use adarem_cuda::Cuda;
 use adarem_cuda_softdriver::Machine;
 use adarem_vulkan::spirv::{Target, kernels};
 use adarem_vulkan::{Division, Floats};
-
-use crate::rules::{lengths, numbers};
 
 /// A program as PTX: what the software driver computes has the host's bits, and it finds no fault.
 pub(crate) fn ptx(bytes: &[u8]) {

@@ -11,7 +11,9 @@ mod faults;
 mod native;
 mod region;
 mod rules;
-mod schedules;
+
+use adarem_conformance::cases::Training;
+use adarem_conformance::{promises, schedules};
 
 /// A fuzz target: its name, which is its folder's in `corpus/` and its program's in `fuzz_targets/`, and
 /// what it does with bytes.
@@ -41,6 +43,13 @@ pub const TARGETS: &[Target] = &[
         run: rules::programs,
     },
     Target {
+        name: "promises",
+        run: |bytes| {
+            let training = Training::decode(bytes);
+            promises::ALL.iter().for_each(|promise| promise(&training));
+        },
+    },
+    Target {
         name: "ptx",
         run: emitters::ptx,
     },
@@ -54,7 +63,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "schedules",
-        run: schedules::run,
+        run: schedules::check,
     },
     Target {
         name: "spirv",

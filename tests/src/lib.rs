@@ -22,13 +22,15 @@
 //! - [`Failing`] makes any backend fail when told to, for tests of your own.
 //! - [`Alone`] steps one tensor by any rule on the host.
 //! - `vectors` replays what other implementations did.
-//! - [`programs`] makes random rules, and [`agree`] steps any rule on both sides, for property tests and
-//!   fuzzers of your own.
+//! - [`programs`] makes random rules, [`cases`] what to try a rule on, and [`agree`] steps any rule on both sides: for
+//!   property tests and fuzzers, ours and yours. [`promises`] and [`schedules`] are what both ask of AdaRem and of
+//!   schedules.
 //!
 //! The guide `docs/new-backend.md` builds a backend from nothing.
 
 mod alone;
 mod batches;
+pub mod cases;
 mod checkpoints;
 mod contracts;
 mod direct;
@@ -39,9 +41,11 @@ mod number;
 mod ops;
 mod policies;
 pub mod programs;
+pub mod promises;
 mod reference;
 mod report;
 mod rules;
+pub mod schedules;
 mod state;
 mod tolerance;
 #[cfg(feature = "vectors")]

@@ -1,6 +1,6 @@
 //! Numbers to test with: the spicy ones, random bits, and how far two numbers lie apart.
 
-use adarem::{Dtype, Element};
+use adarem::{Dtype, Element, Real};
 
 /// A stream of random bits, the same for the same seed on every machine (SplitMix64).
 ///
@@ -58,6 +58,29 @@ impl Random {
         let sign = if self.bits() >> 63 == 0 { 1.0 } else { -1.0 };
         T::from(sign * mantissa * scale).unwrap_or_else(T::nan)
     }
+
+    /// An ordinary number, but for three in 64: a zero, one at the low end of the normal range, and a small one.
+    pub fn mild<T: Element>(&mut self) -> T {
+        let x = self.ordinary::<T>();
+        x * match self.below(64) {
+            0 => T::zero(),
+            1 => T::min_positive_value(),
+            2 => Real::lit(1e-12),
+            _ => T::one(),
+        }
+    }
+
+    /// So many numbers, one drawn after the other.
+    ///
+    /// ```
+    /// use adarem_conformance::Random;
+    ///
+    /// let numbers: Vec<f32> = Random::new(7).many(3, Random::ordinary);
+    /// assert_eq!(numbers.len(), 3);
+    /// ```
+    pub fn many<T>(&mut self, len: usize, mut draw: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..len).map(|_| draw(self)).collect()
+    }
 }
 
 /// A string of bytes as a source of choices: what a fuzzer mutates. Used up, it gives zeros.
@@ -95,6 +118,11 @@ impl<'b> Bytes<'b> {
     /// 64 bits, by eight bytes.
     pub fn bits(&mut self) -> u64 {
         (0..8).fold(0, |bits, _| bits << 8 | u64::from(self.byte()))
+    }
+
+    /// A number of at least 0 and below 1, by eight bytes.
+    pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 * (-53f64).exp2()
     }
 
     /// A number: a spicy one by one byte, one of magnitude 2^-64 to 2^64 by three, or any by nine.

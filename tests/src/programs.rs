@@ -7,6 +7,7 @@
 use adarem::{Backend, Engine, Fold, FoldOp, Invalid, Lane, Real, Rule, Scope};
 use proptest::strategy::Strategy;
 
+use crate::cases::bytes;
 use crate::kit::{Run, several_steps};
 use crate::number::Bytes;
 use crate::ops::Calculation;
@@ -131,8 +132,7 @@ impl Program {
 
 /// Rules for property tests: shrinking shortens them.
 pub fn any_program() -> impl Strategy<Value = Program> {
-    proptest::collection::vec(proptest::num::u8::ANY, 0..200)
-        .prop_map(|bytes| Program::decode(&bytes))
+    bytes().prop_map(|bytes| Program::decode(&bytes))
 }
 
 /// The numbers that can be named: first the scope's givens, then the results of its instructions.

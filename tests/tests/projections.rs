@@ -4,7 +4,7 @@
 mod walk;
 
 use adarem::projection::{Ball, HalfSpace, Interval, Projected, Region, Simplex, onto_sphere};
-use adarem::{AdaRem, Engine, Host, Invalid, Rule, Scope, Sgd, Slot, Tunable};
+use adarem::{AdaRem, Element, Engine, Host, Invalid, Rule, Scope, Sgd, Slot, Tunable};
 use adarem_conformance::Random;
 use walk::{Walk, all_bits};
 
@@ -13,8 +13,8 @@ fn uniform(random: &mut Random, low: f64, high: f64) -> f64 {
 }
 
 /// Projects `y` in the metric of `lengths`, with `own` state of the region.
-fn project(region: &impl Region, y: &[f64], lengths: &[f64], own: &[f64]) -> Vec<f64> {
-    let (mut x, grad) = (y.to_vec(), vec![0.0; y.len()]);
+fn project<T: Element>(region: &impl Region, y: &[T], lengths: &[T], own: &[T]) -> Vec<T> {
+    let (mut x, grad) = (y.to_vec(), vec![T::zero(); y.len()]);
     let (mut lengths, mut own) = (lengths.to_vec(), own.to_vec());
     let mut host = Host::new(&mut x, &grad, [&mut lengths, &mut own], &mut []).unwrap();
     region.project(Some(0), 1, &mut host);
@@ -158,10 +158,64 @@ fn a_simplex_is_optimal() {
     assert!(worst < OPTIMAL, "residual {worst:e}");
 }
 
+/// As one coordinate, several or all of them grow to 2^96 times the sum, on either side of zero.
+#[test]
+fn a_simplex_keeps_its_sum_beside_coordinates_of_any_size() {
+    let mut random = Random::new(6);
+    for k in (0..=96).step_by(8) {
+        let size = f32::from(2u8).powi(k);
+        for case in 0..120 {
+            let len = [1, 2, 3, 40, 1000][case % 5];
+            let mut number = |kind| match kind {
+                0 => size * random.ordinary::<f32>(),
+                1 => -size * random.ordinary::<f32>().abs(),
+                2 if random.below(4) == 0 => -size,
+                2 => size,
+                _ if random.below(len) == 0 => size * random.ordinary::<f32>(),
+                _ => random.ordinary(),
+            };
+            let y: Vec<f32> = (0..len).map(|_| number(case / 5 % 4)).collect();
+            let mut length = || (0.1 * (1.0 + 0.999 * uniform(&mut random, -1.0, 1.0))) as f32;
+            let lengths: Vec<f32> = (0..len).map(|_| length()).collect();
+            let equal = vec![1.0; len];
+            for s in [&lengths, &equal] {
+                let x = project(&Simplex::new(1.0), &y, s, &y);
+                let sum: f64 = x.iter().map(|&x| f64::from(x)).sum();
+                let inside = x.iter().all(|&x| x >= 0.0) && (sum - 1.0).abs() < 1e-6;
+                assert!(inside, "{x:?} for {y:?}, lengths {s:?}");
+            }
+            // What f64 holds in full shows whether the point is the right one, too.
+            if k <= 48 {
+                let x = project(&Simplex::new(1.0), &y, &equal, &y);
+                let y: Vec<f64> = y.iter().map(|&y| y.into()).collect();
+                let exact = project(&Simplex::new(1.0), &y, &vec![1.0; len], &y);
+                let near = |(&x, exact): (&f32, &f64)| (f64::from(x) - exact).abs() < 1e-6;
+                assert!(x.iter().zip(&exact).all(near), "{x:?} for {y:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_coordinates_share_a_simplex() {
+    let large = 1e10f32;
+    let below = large.next_down();
+    for (y, wanted) in [
+        ([large, 0.0, -large, 1.0], [1.0, 0.0, 0.0, 0.0]),
+        ([large, large, below, 0.0], [0.5, 0.5, 0.0, 0.0]),
+        ([large, large, large, large], [0.25; 4]),
+        ([-large, -below, -large, -large], [0.0, 1.0, 0.0, 0.0]),
+        ([-large, -large, -large, -large], [0.25; 4]),
+    ] {
+        let x = project(&Simplex::new(1.0), &y, &[1.0; 4], &y);
+        assert_eq!(x, wanted, "{y:?}");
+    }
+}
+
 /// With a narrow metric it matters which one: the nearest point in the ordinary sense is another.
 #[test]
 fn the_metric_matters() {
-    let (y, s) = ([2.0, 2.0], [0.01, 1.0]);
+    let (y, s) = ([2.0f64, 2.0], [0.01, 1.0]);
     let (own, even) = (
         project(&Ball::new(1.0), &y, &s, &y),
         project(&Ball::new(1.0), &y, &[1.0; 2], &y),
@@ -244,7 +298,7 @@ fn projections_of_zeros_and_degenerate_data_are_finite() {
         [1.0, -1.0]
     );
     assert!(project(&Interval::default(), &[f64::NAN], &[1.0], &[0.0])[0].is_nan());
-    assert!(project(&Ball::default(), &[], &[], &[]).is_empty());
+    assert!(project::<f64>(&Ball::default(), &[], &[], &[]).is_empty());
 }
 
 /// AdaRem at a rate of 0: a theta inside stays, and one outside is cut off or scaled where the region does so.
@@ -290,7 +344,7 @@ fn a_rate_of_0_stays_in_its_region() {
 #[test]
 fn without_lengths_all_are_equal() {
     fn check(region: impl Region) {
-        let (y, normal) = ([3.0, -4.0, 0.5], [1.0, -2.0, 0.25]);
+        let (y, normal) = ([3.0f64, -4.0, 0.5], [1.0, -2.0, 0.25]);
         let even = project(&region, &y, &[1.0; 3], &normal);
         let (mut x, mut own) = (y, normal);
         let mut host = Host::new(&mut x, &[0.0; 3], [&mut own], &mut []).unwrap();

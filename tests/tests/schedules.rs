@@ -3,7 +3,7 @@
 use adarem::{AdaRem, Adam, ErrorKind, Invalid, Optimizer, Rprop, Rule, Sgd, SgdM, Tunable};
 use adarem_adapters::schedule::*;
 use adarem_adapters::{Average, Averaged, ClipNorm, Guarded, Lookahead, NonFinite, Scheduled};
-use adarem_conformance::Interpreter;
+use adarem_conformance::{Interpreter, cases};
 use proptest::prelude::*;
 
 /// Compares a closed form with a recursion over 1,000 steps, to a relative 1e-12: roundings of the recursion.
@@ -862,51 +862,11 @@ fn bad_parameters_are_refused_by_name_and_value() {
 }
 
 proptest! {
-    /// Whatever the bits of parameters and step: no panic; and what passes the check is finite, but for the rate that grows.
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// A fuzz target asks for them, too.
     #[test]
-    fn schedules_are_total(bits in prop::array::uniform4(any::<u64>()), n in prop::array::uniform3(any::<u64>()), step: u64, small in 0u64..50) {
-        let float = |k: usize| if bits[k] & 1 == 0 { f64::from_bits(bits[k]) } else { (bits[k] >> 40) as f64 / 4096.0 };
-        let (a, b, c, d) = (float(0), float(1), float(2), float(3));
-        let whole = |k: usize| if n[k] & 1 == 0 { n[k] >> 1 } else { n[k] % 100 };
-        let (i, j, k) = (whole(0), whole(1), whole(2));
-        let wide: [&dyn Schedule; 16] = [
-            &a,
-            &InverseSqrt { start: a },
-            &Linear { from: a, to: b, steps: i },
-            &Cosine { from: a, to: b, steps: i },
-            &Polynomial { from: a, to: b, steps: i, power: c },
-            &Tanh { from: a, to: b, steps: i, lower: c, upper: d },
-            &WarmRestarts { from: a, to: b, first: i, growth: j },
-            &Cyclic { base: a, max: b, half: i, cycle: Cycle::Halving },
-            &OneCycle { start: a, peak: b, end: c, steps: i, rise: d, shape: Anneal::Cosine },
-            &WarmupStableDecay { peak: a, end: b, warmup: i, stable: j, decay: k, shape: Anneal::Linear },
-            &Linear { from: a, to: b, steps: i }.warmed_up(j),
-            &a.then(i, Cosine { from: b, to: c, steps: j }),
-            &Noam { scale: a, width: i, warmup: j },
-            &InversePower { start: a, power: b },
-            &StepDecay { start: a, factor: 0.5, every: i },
-            &Geometric { start: a, factor: 0.5, first: i, growth: j },
-        ];
-        for (which, schedule) in wide.into_iter().enumerate() {
-            for at in [step, small, 0, u64::MAX, i, j] {
-                let value = schedule.at(at);
-                let moderate = [a, b, c, d].iter().all(|x| x.abs() < 1e150);
-                let checked = schedule.check().is_ok() && moderate;
-                prop_assert!(!checked || value.is_finite(), "schedule {which} is {value} in step {at}");
-            }
-        }
-        for schedule in [Exponential { start: a, factor: b }, lambda_per_step(a)] {
-            schedule.at(step);
-        }
-        MultiStep { start: a, factor: b, milestones: [i, j, k] }.at(step);
-        RangeTest { from: a, to: b, steps: i, linear: c > 0.0 }.at(step);
-        Cyclic { base: a, max: b, half: i, cycle: Cycle::Decaying(c) }.at(step);
-        let rate = LiArora { lr: a, weight_decay: b, momentum: c };
-        rate.at(step);
-        rate.last_below(d);
-        rate.first_buffer();
-        let mut plateau = Plateau { factor: b, patience: i, threshold: c, cooldown: j, least: d, ..Plateau::new(a) };
-        plateau.observe(c);
-        plateau.observe(d);
+    fn schedules_are_total(bytes in cases::bytes()) {
+        adarem_conformance::schedules::check(&bytes);
     }
 }

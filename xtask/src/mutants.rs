@@ -22,9 +22,8 @@ pub(crate) struct Faults {
 struct Judge {
     /// How the paths of its files begin.
     files: &'static [&'static str],
-    quick: Tests,
-    /// What judges those faults alone that have survived `quick`.
-    all: Tests,
+    /// The quickest first: each judges those faults alone that have survived the one before.
+    rounds: &'static [Tests],
 }
 
 #[derive(Clone, Copy)]
@@ -85,69 +84,78 @@ const VULKAN: Tests = Tests {
 const JUDGES: [Judge; 7] = [
     Judge {
         files: &["core/src/projection"],
-        quick: Tests {
-            packages: &["adarem-conformance"],
-            targets: &["--test=projections"],
-            skipped: &[],
-        },
-        all: Tests {
-            packages: &["adarem", "adarem-conformance"],
-            targets: &["--lib", "--test=projections", "--test=properties"],
-            skipped: &[],
-        },
+        rounds: &[
+            Tests {
+                packages: &["adarem-conformance"],
+                targets: &["--test=projections"],
+                skipped: &[],
+            },
+            Tests {
+                packages: &["adarem", "adarem-conformance"],
+                targets: &["--lib", "--test=projections", "--test=properties"],
+                skipped: &[],
+            },
+        ],
     },
     // It steps by itself, so no list of rules has it; its tests stand beside it.
     Judge {
         files: &["core/src/rules/adarem8"],
-        quick: CORE,
-        all: CORE,
+        rounds: &[CORE],
     },
     Judge {
         files: &["core/src/rules/"],
-        quick: Tests {
-            packages: &["adarem-conformance"],
-            targets: &["--test=value_stability"],
-            skipped: &[],
-        },
-        all: Tests {
-            packages: &["adarem", "adarem-conformance"],
-            targets: &[
-                "--lib",
-                "--test=vectors",
-                "--test=special_values",
-                "--test=baselines",
-            ],
-            skipped: &[],
-        },
+        rounds: &[
+            Tests {
+                packages: &["adarem-conformance"],
+                targets: &["--test=value_stability"],
+                skipped: &[],
+            },
+            CORE,
+            Tests {
+                packages: &["adarem-conformance"],
+                targets: &[
+                    "--test=vectors",
+                    "--test=special_values",
+                    "--test=baselines",
+                ],
+                skipped: &[],
+            },
+        ],
     },
     Judge {
         files: &["core/src/"],
-        quick: Tests {
-            skipped: &[
-                "every_rule",
-                "one_tensor_has",
-                "over_the_whole_range",
-                "rules::",
-            ],
-            ..CORE
-        },
-        all: CORE,
+        rounds: &[
+            Tests {
+                skipped: &[
+                    "every_rule",
+                    "one_tensor_has",
+                    "over_the_whole_range",
+                    "rules::",
+                ],
+                ..CORE
+            },
+            CORE,
+        ],
     },
     Judge {
         files: &["backends/cuda/src/ptx"],
-        quick: Tests {
-            skipped: &["of_more", "at_lengths", "in_any_order", "where_memory"],
-            ..CUDA
-        },
-        all: CUDA,
+        rounds: &[
+            Tests {
+                skipped: &["of_more", "at_lengths", "in_any_order", "where_memory"],
+                ..CUDA
+            },
+            CUDA,
+        ],
     },
     Judge {
         files: &["backends/vulkan/src/spirv/pairs"],
-        quick: Tests {
-            targets: &["--test=pairs"],
-            ..VULKAN
-        },
-        all: VULKAN,
+        rounds: &[
+            Tests {
+                targets: &["--test=pairs"],
+                ..VULKAN
+            },
+            VULKAN,
+        ],
     },
     Judge {
         files: &[
@@ -155,11 +163,13 @@ const JUDGES: [Judge; 7] = [
             "backends/vulkan/src/exact",
             "backends/vulkan/src/spirv",
         ],
-        quick: Tests {
-            skipped: &["every_rule", "dispatches_of", "pieces_of"],
-            ..VULKAN
-        },
-        all: VULKAN,
+        rounds: &[
+            Tests {
+                skipped: &["every_rule", "dispatches_of", "pieces_of"],
+                ..VULKAN
+            },
+            VULKAN,
+        ],
     },
 ];
 
@@ -285,7 +295,12 @@ fn plant(shell: &Shell, files: &[&str], judge: &Judge) -> Result<Vec<Outcome>> {
 
     let files: &Vec<&str> = &files.iter().flat_map(|file| ["--file", file]).collect();
     let mut outcomes = Vec::new();
-    for (round, tests) in [("--no-shuffle", judge.quick), ("--iterate", judge.all)] {
+    for (number, tests) in judge.rounds.iter().enumerate() {
+        let round = if number == 0 {
+            "--no-shuffle"
+        } else {
+            "--iterate"
+        };
         let tests = &tests.arguments();
         let planted = cmd!(
             shell,

@@ -10,20 +10,11 @@ use adarem::{
     AdaRem, AdaRemS, Backend, Batch, CHUNK, Host, MAX_CARRIED, MAX_SLOTS, Optimizer, Rule, Scope,
     Tunable, WIDTH,
 };
+use adarem_conformance::Random;
 use adarem_cpu::{Cpu, Memory, Simd};
 
-/// Numbers that differ in size and sign, from a seed.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len)
-        .map(|_| next() * 10f32.powf(3.0 * next()))
-        .collect()
+    Random::new(seed).many(len, Random::ordinary)
 }
 
 fn zeros(len: usize) -> Memory<f32> {

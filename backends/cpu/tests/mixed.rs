@@ -4,16 +4,13 @@ use adarem::rules::{AdamW, Lamb, Lion};
 use adarem::{
     AdaRem, AdaRemS, Bf16, CHUNK, Element, ErrorKind, F16, Host, Optimizer, Phase, Rule, Stored,
 };
+use adarem_conformance::Random;
 use adarem_cpu::{Cpu, Simd};
 
 const LENGTHS: [usize; 6] = [0, 1, 17, CHUNK - 1, CHUNK + 1, 20 * CHUNK + 333];
 
-/// Numbers around 1, other ones for every `seed`.
-fn numbers(len: usize, seed: u64) -> impl Iterator<Item = f32> {
-    (0..len as u64).map(move |i| {
-        let mixed = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ seed << 32) >> 40;
-        mixed as f32 / (1 << 23) as f32 - 1.0
-    })
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    Random::new(seed).many(len, Random::ordinary)
 }
 
 fn bits<T: Stored<f32>>(numbers: &[T]) -> Vec<u64> {
@@ -29,7 +26,7 @@ fn has_the_bits_of_the_host<P: Stored<f32>, R: Rule + Copy, const S: usize, cons
     for (simd, threads) in kinds.into_iter().zip([2, 1, 3]) {
         let mut cpu = Cpu::with_threads(threads).with_simd(simd);
         let mut optimizer = Optimizer::new(rule, &mut cpu, &LENGTHS).unwrap();
-        let mut master = LENGTHS.map(|len| numbers(len, 1).collect::<Vec<_>>());
+        let mut master = LENGTHS.map(|len| numbers(len, 1));
         let mut params = LENGTHS.map(|len| vec![P::default(); len]);
         let (mut plain, mut plain_params) = (master.clone(), params.clone());
         let mut slots = LENGTHS
@@ -37,7 +34,12 @@ fn has_the_bits_of_the_host<P: Stored<f32>, R: Rule + Copy, const S: usize, cons
         let mut carried =
             LENGTHS.map(|_| std::array::from_fn::<_, C, _>(|k| rule.carried(k).start as f32));
         for t in 0..3 {
-            let grad = LENGTHS.map(|len| numbers(len, 2 + t).map(P::store).collect::<Vec<_>>());
+            let grad = LENGTHS.map(|len| {
+                numbers(len, 2 + t)
+                    .into_iter()
+                    .map(P::store)
+                    .collect::<Vec<_>>()
+            });
             cpu.step_mixed(
                 &mut optimizer,
                 &mut master.each_mut().map(Vec::as_mut_slice),

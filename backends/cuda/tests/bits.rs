@@ -38,6 +38,7 @@ fn all_agree(setting: &Setting) {
     for_each(&mut Agrees(setting.clone()));
     agrees::<f32, _>(&HalfState::bf16(AdaRem::default()), setting);
     agrees::<f32, _>(&HalfState::f16(AdaRemS::default()), setting);
+    agrees::<f32, _>(&HalfState::bf16(AdaRem::default()).stochastic(3), setting);
     agrees::<f32, _>(&HalfState::bf16(Adam::default()), setting);
     agrees::<f32, _>(&HalfState::f16(SgdM::default()), setting);
     // Nothing is packed here.

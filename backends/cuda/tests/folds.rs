@@ -6,10 +6,11 @@ use adarem::{
     Accumulators, Backend, CHUNK, Element, Engine, Fold, FoldOp, Invalid, Lane, Optimizer, Real,
     Rule, Tensor as _,
 };
+use adarem_conformance::Random;
 use adarem_cuda::ptx::Form;
 use adarem_cuda::{Cuda, Memory, Tensor};
 use adarem_cuda_softdriver::{Machine, Order};
-use beside::{Random, Setting, differ};
+use beside::{Setting, differ};
 
 /// Writes no lane: carries the sum and the largest magnitude of theta, of the tensor and of the group.
 #[derive(Clone)]
@@ -58,7 +59,10 @@ fn measures<T: Element>(lengths: &[usize], form: Form, order: Order) {
     machine.set_order(order);
     let mut cuda = Cuda::<T>::open(machine.ordinal()).unwrap().with_form(form);
     let mut random = Random::new(3);
-    let numbers: Vec<Vec<T>> = lengths.iter().map(|len| random.numbers(*len)).collect();
+    let numbers: Vec<Vec<T>> = lengths
+        .iter()
+        .map(|len| random.many(*len, Random::mild))
+        .collect();
     let mut thetas: Vec<Memory<T>> = Vec::new();
     for numbers in &numbers {
         let mut theta = cuda.zeros(numbers.len()).unwrap();

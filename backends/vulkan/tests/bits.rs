@@ -4,8 +4,9 @@ mod support;
 
 use adarem::{AdaRem, AdaRemS, Adam, Element, Rule, Scope, Setting, SgdM, Tunable, rules};
 use adarem_adapters::HalfState;
+use adarem_conformance::Random;
 use adarem_vulkan::Vulkan;
-use support::{Numbers, compare};
+use support::compare;
 
 /// Lengths around everything that cuts: invocations, accumulators, chunks, pieces of 16 chunks.
 const LENGTHS: [usize; 16] = [
@@ -14,7 +15,7 @@ const LENGTHS: [usize; 16] = [
 
 struct EveryRule<'v, E> {
     vulkan: &'v mut Vulkan<E>,
-    draw: fn(&mut Numbers) -> E,
+    draw: fn(&mut Random) -> E,
     failures: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ impl<E: Element> EveryRule<'_, E> {
     }
 }
 
-fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
+fn every_rule<E: Element>(draw: fn(&mut Random) -> E) {
     let Some(context) = support::context() else {
         return;
     };
@@ -60,6 +61,7 @@ fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
     // State of 16 bits, packed in f32: of one pass and of several, with one slot and with two.
     all.one(&HalfState::bf16(AdaRem::default()), "bf16");
     all.one(&HalfState::f16(AdaRemS::default()), "f16");
+    all.one(&HalfState::bf16(AdaRem::default()).stochastic(3), "bf16");
     all.one(&HalfState::bf16(Adam::default()), "bf16");
     all.one(&HalfState::f16(SgdM::default()), "f16");
     assert!(all.failures.is_empty(), "{}", all.failures.join("\n"));
@@ -67,20 +69,20 @@ fn every_rule<E: Element>(draw: fn(&mut Numbers) -> E) {
 
 #[test]
 fn every_rule_gives_the_hosts_bits_in_f32() {
-    every_rule::<f32>(Numbers::mild);
+    every_rule::<f32>(Random::mild);
 }
 
 #[test]
 fn every_rule_gives_the_hosts_bits_in_f64() {
-    every_rule::<f64>(Numbers::mild);
+    every_rule::<f64>(Random::mild);
 }
 
 #[test]
 fn any_bits_at_all_in_f32() {
-    every_rule::<f32>(Numbers::any);
+    every_rule::<f32>(Random::any);
 }
 
 #[test]
 fn any_bits_at_all_in_f64() {
-    every_rule::<f64>(Numbers::any);
+    every_rule::<f64>(Random::any);
 }

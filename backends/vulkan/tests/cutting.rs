@@ -5,9 +5,10 @@ mod support;
 
 use adarem::{AdaRem, AdaRemS, Backend, CHUNK, Element, Optimizer, Rule, Scope, Sgd};
 use adarem_adapters::HalfState;
+use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Context, Limits, Tensor, Vulkan};
-use support::{Numbers, compare, difference, download, probe::Folds};
+use support::{compare, difference, download, probe::Folds};
 
 /// A device that reaches only so many chunks of `E` with one binding, and covers so many with one dispatch.
 fn narrow<E: Element>(chunks: u64, groups: u32) -> Option<Context> {
@@ -39,16 +40,16 @@ fn lengths(chunks: usize) -> Vec<usize> {
 
 fn rules<E: Element>(context: &Context, lengths: &[usize]) {
     let mut vulkan = Vulkan::<E>::new(context).unwrap();
-    compare(&mut vulkan, &Folds, lengths, 2, Numbers::mild).unwrap();
-    compare(&mut vulkan, &AdaRem::default(), lengths, 2, Numbers::mild).unwrap();
+    compare(&mut vulkan, &Folds, lengths, 2, Random::mild).unwrap();
+    compare(&mut vulkan, &AdaRem::default(), lengths, 2, Random::mild).unwrap();
     let group = AdaRemS {
         scope: Scope::Group,
         sphere: Scope::Group,
         ..AdaRemS::default()
     };
-    compare(&mut vulkan, &group, lengths, 2, Numbers::mild).unwrap();
+    compare(&mut vulkan, &group, lengths, 2, Random::mild).unwrap();
     let packed = HalfState::bf16(AdaRemS::default());
-    compare(&mut vulkan, &packed, lengths, 2, Numbers::mild).unwrap();
+    compare(&mut vulkan, &packed, lengths, 2, Random::mild).unwrap();
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn dispatches_of_twelve_groups_give_the_same_bits() {
 fn more_tensors_than_a_dispatch_covers() {
     if let Some(context) = narrow::<f32>(1000, 1) {
         let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
-        compare(&mut vulkan, &Folds, &[3; 300], 2, Numbers::mild).unwrap();
+        compare(&mut vulkan, &Folds, &[3; 300], 2, Random::mild).unwrap();
     }
 }
 
@@ -88,7 +89,7 @@ fn tensors_without_alignment_give_the_same_bits() {
     };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let lengths = [1, 5000, 3, 0, 4097, 4096, 7];
-    let mut numbers = Numbers::new(3);
+    let mut random = Random::new(3);
     let cut = |vulkan: &mut Vulkan<f32>, numbers: &[Vec<f32>]| -> Vec<Tensor<f32>> {
         support::upload(vulkan, &numbers.concat())
             .split(&lengths)
@@ -96,7 +97,7 @@ fn tensors_without_alignment_give_the_same_bits() {
     };
     let mut many = || {
         lengths
-            .map(|len| numbers.many(len, Numbers::mild::<f32>))
+            .map(|len| random.many(len, Random::mild::<f32>))
             .to_vec()
     };
     let (mut theta, grad) = (many(), many());
@@ -125,7 +126,7 @@ fn a_thousand_tensors_give_the_same_bits() {
     };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
     let lengths = (0..1000).map(|i| i * 37 % 600).collect::<Vec<_>>();
-    compare(&mut vulkan, &AdaRem::default(), &lengths, 2, Numbers::mild).unwrap();
+    compare(&mut vulkan, &AdaRem::default(), &lengths, 2, Random::mild).unwrap();
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn long_copies_arrive_whole() {
         return;
     };
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
-    let numbers = Numbers::new(5).many(3_000_000, Numbers::any::<f32>);
+    let numbers = Random::new(5).many(3_000_000, |random| f32::from_bits(random.bits() as u32));
     let mut tensor = vulkan.zeros(3_000_100).unwrap();
     vulkan.write(&mut tensor, 50, &numbers).unwrap();
     let all = download(&mut vulkan, &tensor);

@@ -4,12 +4,12 @@
 mod support;
 
 use adarem::{AdaRem, Backend, Error as _, ErrorKind, Optimizer, Phase};
+use adarem_conformance::Random;
 use adarem_vulkan::{Choice, Context, Enabled, Error, Vulkan};
 use ash::vk::{self, Handle};
 use core::{cell::Cell, ffi::c_void};
 use std::{path::Path, process::Command};
 use support::{
-    Numbers,
     engine::{Engine, Replacement},
     upload,
 };
@@ -415,7 +415,7 @@ fn saved_pipelines_are_taken_again() {
         return;
     };
     let run = |vulkan: &mut Vulkan<f32>| {
-        support::compare(vulkan, &AdaRem::default(), &[100], 1, Numbers::mild).unwrap();
+        support::compare(vulkan, &AdaRem::default(), &[100], 1, Random::mild).unwrap();
         vulkan.pipeline_cache().unwrap()
     };
     let saved = run(&mut Vulkan::new(&context).unwrap());
@@ -535,7 +535,7 @@ fn kernels_are_kept_for_each_division() {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     });
     let kernels = |vulkan: &mut Vulkan<f32>| {
-        support::compare(vulkan, &adarem::Adam::default(), &[100], 2, Numbers::mild).unwrap();
+        support::compare(vulkan, &adarem::Adam::default(), &[100], 2, Random::mild).unwrap();
         seen.swap(0, std::sync::atomic::Ordering::Relaxed)
     };
     let exact = kernels(&mut vulkan);

@@ -6,11 +6,12 @@ mod support;
 
 use adarem::{AdaRem, AdaRemS, Adam, Backend, Element, Optimizer, Rule, Scope};
 use adarem_adapters::HalfState;
+use adarem_conformance::Random;
 use adarem_vulkan::{Choice, Context, Division, Vulkan};
 use ash::vk::{self, Handle};
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::process::Command;
-use support::{Numbers, engine::Engine, upload};
+use support::{engine::Engine, upload};
 
 const LAYER: &str = "VK_LAYER_KHRONOS_validation";
 /// Names the barriers that the child leaves out.
@@ -161,7 +162,7 @@ fn child_steps_on_its_own_device() {
         return;
     }
     fn steps<E: Element, R: Rule + Clone>(vulkan: &mut Vulkan<E>, rule: R) {
-        support::compare(vulkan, &rule, &[5000, 0, 1, 4096], 3, Numbers::mild).unwrap();
+        support::compare(vulkan, &rule, &[5000, 0, 1, 4096], 3, Random::mild).unwrap();
     }
     fn rules<E: Element>(context: &Context) {
         let mut vulkan = Vulkan::<E>::new(context).unwrap();
@@ -250,10 +251,10 @@ fn child_records_for_an_engine() {
     };
     let context = engine.lend_with(replaced, engine.enabled).unwrap();
     let mut vulkan = Vulkan::<f32>::new(&context).unwrap();
-    let mut numbers = Numbers::new(1);
+    let mut random = Random::new(1);
     let lengths = [5000, 100];
     let [mut theta, grad] = [(); 2]
-        .map(|()| lengths.map(|len| upload(&mut vulkan, &numbers.many(len, Numbers::mild::<f32>))));
+        .map(|()| lengths.map(|len| upload(&mut vulkan, &random.many(len, Random::mild::<f32>))));
     let mut optimizer =
         Optimizer::<_, Vulkan<f32>>::new(AdaRemS::default(), &mut vulkan, &lengths).unwrap();
     let out = upload(&mut vulkan, &[0f32; 100]);

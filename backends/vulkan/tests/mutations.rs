@@ -7,7 +7,7 @@ use adarem_adapters::HalfState;
 use adarem_conformance::{Random, agree};
 use adarem_vulkan::{Vulkan, spirv::Kernel};
 use support::{
-    Numbers, compare,
+    compare, of_16_bits,
     probe::{Folds, Keeps, Probe, Swaps},
 };
 
@@ -91,7 +91,7 @@ fn under<R: Rule + Clone>(
     fault: impl FnMut(&mut Vec<u32>) -> usize + Send + 'static,
 ) -> Option<Result<(), String>> {
     let (outcome, planted) = faulty(fault, |vulkan| {
-        compare(vulkan, rule, &[70_000, 5000, 600], 3, Numbers::mild)
+        compare(vulkan, rule, &[70_000, 5000, 600], 3, Random::mild)
     })?;
     assert!(planted, "the fault found no place in {}", R::NAME);
     Some(outcome)
@@ -233,16 +233,16 @@ fn kept(vulkan: &mut Vulkan<f32>) -> Result<(), String> {
 /// What comparisons of several rules with packed state say, all with the same fault, and whether it found a place.
 fn packed(fault: fn(&mut Vec<u32>) -> usize) -> Vec<(Result<(), String>, bool)> {
     let swapped_bf16 = |vulkan: &mut Vulkan<f32>| {
-        let draw = |numbers: &mut Numbers| numbers.of(Half::Bf16);
+        let draw = |random: &mut Random| of_16_bits(Half::Bf16, random);
         compare(vulkan, &Swaps::<true>, &ODD, 2, draw)
     };
     let swapped_f16 = |vulkan: &mut Vulkan<f32>| {
-        let draw = |numbers: &mut Numbers| numbers.of(Half::F16);
+        let draw = |random: &mut Random| of_16_bits(Half::F16, random);
         compare(vulkan, &Swaps::<false>, &ODD, 2, draw)
     };
     let folded = |vulkan: &mut Vulkan<f32>| {
         let rule = HalfState::bf16(AdaRemS::default());
-        compare(vulkan, &rule, &ODD, 2, Numbers::mild)
+        compare(vulkan, &rule, &ODD, 2, Random::mild)
     };
     let outcomes = [
         faulty(fault, swapped_bf16),

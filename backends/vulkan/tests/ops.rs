@@ -3,8 +3,9 @@
 mod support;
 
 use adarem::{Element, Engine, Invalid, Lane, Optimizer, Real, Rule};
+use adarem_conformance::Random;
 use adarem_vulkan::{Division, Vulkan};
-use support::{Numbers, compare, download, probe::Probe, same, upload};
+use support::{compare, download, probe::Probe, same, upload};
 
 /// Where a device may leave the host's bits, by how much, and why. All else is exact, everywhere.
 struct Tolerance {
@@ -82,10 +83,10 @@ fn pairs<E: Element>() -> [Vec<E>; 2] {
             b.push(E::from_le(y));
         }
     }
-    let mut numbers = Numbers::new(42);
+    let mut random = Random::new(42);
     let (exponent, significand) = (infinity, (1u64 << fraction) - 1);
     while a.len() < MILLION {
-        let (x, y) = (numbers.bits(), numbers.bits());
+        let (x, y) = (random.bits(), random.bits());
         let y = match a.len() % 8 {
             // Of the same exponent, of an exponent near, of few bits, subnormal, a divisor near one.
             1 => (y & !exponent) | (x & exponent),
@@ -174,9 +175,9 @@ fn a_constant_is_rounded_once_to_the_number_type() {
         return;
     };
     let mut single = Vulkan::<f32>::new(&context).unwrap();
-    compare(&mut single, &Tiny, &[600], 2, Numbers::any).unwrap();
+    compare(&mut single, &Tiny, &[600], 2, Random::any).unwrap();
     let mut double = Vulkan::<f64>::new(&context).unwrap();
-    compare(&mut double, &Tiny, &[600], 2, Numbers::mild).unwrap();
+    compare(&mut double, &Tiny, &[600], 2, Random::mild).unwrap();
 }
 
 /// Reads nothing.
@@ -204,9 +205,9 @@ fn a_kernel_may_write_what_it_never_reads() {
         return;
     };
     let mut single = Vulkan::<f32>::new(&context).unwrap();
-    compare(&mut single, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
+    compare(&mut single, &Fill, &[600, 5], 1, Random::mild).unwrap();
     let mut double = Vulkan::<f64>::new(&context).unwrap();
-    compare(&mut double, &Fill, &[600, 5], 1, Numbers::mild).unwrap();
+    compare(&mut double, &Fill, &[600, 5], 1, Random::mild).unwrap();
 }
 
 /// Distance in units in the last place, for numbers of one sign or near zero.

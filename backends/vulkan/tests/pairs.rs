@@ -9,7 +9,7 @@ use adarem_cpu::Cpu;
 use adarem_vulkan::{Limits, Vulkan};
 use core::borrow::{Borrow, BorrowMut};
 use support::{
-    Numbers, compare, difference, download,
+    compare, difference, download,
     probe::{Keeps, Swaps},
     unpacked, upload,
 };
@@ -101,8 +101,8 @@ fn bindings_of_a_coarser_alignment_give_the_same_bits() {
         };
         let mut vulkan = Vulkan::<f32>::new(&context.with_limits(limits)).unwrap();
         let (packed, full) = (HalfState::bf16(AdaRemS::default()), AdaRemS::default());
-        compare(&mut vulkan, &packed, &lengths, 2, Numbers::mild).unwrap();
-        compare(&mut vulkan, &full, &lengths, 2, Numbers::mild).unwrap();
+        compare(&mut vulkan, &packed, &lengths, 2, Random::mild).unwrap();
+        compare(&mut vulkan, &full, &lengths, 2, Random::mild).unwrap();
     }
 }
 
@@ -114,8 +114,8 @@ struct Training {
 
 impl Training {
     fn start() -> Self {
-        let mut numbers = Numbers::new(11);
-        let theta = [3, 4097, 0, 64].map(|len| numbers.many(len, Numbers::mild));
+        let mut random = Random::new(11);
+        let theta = [3, 4097, 0, 64].map(|len| random.many(len, Random::mild));
         Self {
             theta: theta.to_vec(),
             checkpoint: Vec::new(),
@@ -142,11 +142,11 @@ impl Training {
             .iter()
             .map(|theta| load(backend, theta))
             .collect::<Vec<_>>();
-        let mut numbers = Numbers::new(optimizer.steps() + 13);
+        let mut random = Random::new(optimizer.steps() + 13);
         for _ in 0..2 {
             let grad = lengths
                 .iter()
-                .map(|&len| load(backend, &numbers.many(len, Numbers::mild)))
+                .map(|&len| load(backend, &random.many(len, Random::mild)))
                 .collect::<Vec<_>>();
             let mut theta = theta.iter_mut().map(BorrowMut::borrow_mut);
             optimizer

@@ -4,41 +4,10 @@ use adarem::{Backend, backend::packing, backend::ranges};
 use adarem::{
     Element, ErrorKind, Host, MAX_CARRIED, MAX_SLOTS, Optimizer, Real, Rule, Tensor as _,
 };
+use adarem_conformance::Random;
 use adarem_cuda::ptx::Form;
 use adarem_cuda::{Cuda, Memory, Tensor};
 use adarem_cuda_softdriver::{Machine, Order};
-
-/// Numbers of every kind: mostly ordinary, now and then zero, tiny, huge.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn number<T: Element>(&mut self) -> T {
-        let unit = (self.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
-        T::lit(match self.next() % 64 {
-            0 => 0.0,
-            1 => -0.0,
-            2 => unit * 1e-40,
-            3 => unit * 1e-12,
-            4 => unit * 1e9,
-            _ => unit,
-        })
-    }
-
-    pub fn numbers<T: Element>(&mut self, len: usize) -> Vec<T> {
-        (0..len).map(|_| self.number()).collect()
-    }
-}
 
 /// How a list of tensors is stepped.
 #[derive(Clone, Debug)]
@@ -133,7 +102,10 @@ fn run<T: Element, R: Rule + Clone>(
     let mut cuda = Cuda::<T>::open(machine.ordinal())?.with_form(setting.form);
     let lengths = &setting.lengths;
     let mut host = Tensors {
-        theta: lengths.iter().map(|len| random.numbers(*len)).collect(),
+        theta: lengths
+            .iter()
+            .map(|len| random.many(*len, Random::mild))
+            .collect(),
         slots: lengths
             .iter()
             .map(|len| {
@@ -166,7 +138,10 @@ fn run<T: Element, R: Rule + Clone>(
         .collect::<Result<Vec<_>, _>>()?;
     let mut optimizer = Optimizer::new(rule.clone(), &mut cuda, lengths)?;
     for t in 0..setting.steps {
-        let grads: Vec<Vec<T>> = lengths.iter().map(|len| random.numbers(*len)).collect();
+        let grads: Vec<Vec<T>> = lengths
+            .iter()
+            .map(|len| random.many(*len, Random::mild))
+            .collect();
         for (i, grad) in grads.iter().enumerate() {
             let slots = host.slots[i].each_mut().map(|slot| slot.as_mut_slice());
             let (theta, carried) = (&mut host.theta[i], &mut host.carried[i]);

@@ -1,10 +1,11 @@
-//! What the tests share: finding a device, aloud where there is none, and numbers to try.
+//! What the tests share: finding a device, aloud where there is none, and steps beside the host.
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod engine;
 pub mod probe;
 
 use adarem::{Backend, Element, Half, Optimizer, Rule, backend::packing};
+use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
 use std::{path::PathBuf, process::Command};
@@ -49,49 +50,16 @@ pub fn scratch(name: &str) -> PathBuf {
     directory
 }
 
-/// Numbers without a pattern: xorshift, from a seed that is named when something fails.
-pub struct Numbers(u64);
-
-impl Numbers {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-    pub fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    /// In (-1, 1), some of them tiny, a few zero.
-    pub fn mild<E: Element>(&mut self) -> E {
-        let bits = self.bits();
-        let x = (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
-        E::from(match bits % 64 {
-            0 => 0.0,
-            1 => x * 1e-20,
-            2 => x * 1e-38,
-            _ => x,
-        })
-        .unwrap()
-    }
-    /// Any number that a type of 16 bits has: subnormal, infinite or NaN, too. In one of eight the last ten bits are set,
-    /// in another not: there `f16` changes its ways.
-    pub fn of(&mut self, half: Half) -> f32 {
-        let bits = (self.bits() >> 32) as u32;
-        let bits = match bits >> 29 {
-            0 => bits | 0x3ff,
-            1 => bits & !0x3ff,
-            _ => bits,
-        };
-        half.unpack(f32::from_bits(bits))[0]
-    }
-    /// Any bits at all.
-    pub fn any<E: Element>(&mut self) -> E {
-        E::from_le(self.bits())
-    }
-    pub fn many<E: Element>(&mut self, len: usize, draw: fn(&mut Self) -> E) -> Vec<E> {
-        (0..len).map(|_| draw(self)).collect()
-    }
+/// Any number that a type of 16 bits has: subnormal, infinite or NaN, too. In one of eight the last ten bits are set,
+/// in another not: there `f16` changes its ways.
+pub fn of_16_bits(half: Half, random: &mut Random) -> f32 {
+    let bits = (random.bits() >> 32) as u32;
+    let bits = match bits >> 29 {
+        0 => bits | 0x3ff,
+        1 => bits & !0x3ff,
+        _ => bits,
+    };
+    half.unpack(f32::from_bits(bits))[0]
 }
 
 /// The same bits, or both NaN.
@@ -146,15 +114,15 @@ pub fn compare<E: Element, R: Rule + Clone>(
     rule: &R,
     lengths: &[usize],
     steps: usize,
-    draw: fn(&mut Numbers) -> E,
+    draw: fn(&mut Random) -> E,
 ) -> Result<(), String> {
-    let mut numbers = Numbers::new(lengths.iter().sum::<usize>() as u64 + 7);
+    let mut random = Random::new(lengths.iter().sum::<usize>() as u64 + 7);
     let mut cpu = Cpu::<E>::new();
     let mut on_host = Optimizer::<R, Cpu<E>>::new(rule.clone(), &mut cpu, lengths).unwrap();
     let mut on_device = Optimizer::<R, Vulkan<E>>::new(rule.clone(), vulkan, lengths).unwrap();
     let mut theta = lengths
         .iter()
-        .map(|&len| numbers.many(len, draw))
+        .map(|&len| random.many(len, draw))
         .collect::<Vec<_>>();
     let mut device_theta = theta
         .iter()
@@ -167,7 +135,7 @@ pub fn compare<E: Element, R: Rule + Clone>(
     for step in 0..steps {
         let grad = lengths
             .iter()
-            .map(|&len| numbers.many(len, draw))
+            .map(|&len| random.many(len, draw))
             .collect::<Vec<_>>();
         for (device, grad) in device_grad.iter_mut().zip(&grad) {
             vulkan.write(device, 0, grad).unwrap();
