@@ -129,7 +129,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     sections.push(Section {
         title: format!("Every rule at {} parameters, f32, one thread", family.len),
         bound: "Each rule stands beside the stream loop with as many state vectors, or more where a rule makes several passes; the bytes are counted \
-                from its plan. Rules with a root and a division a lane are bound by these where memory is fast.",
+                from its plan. Rules with a root and a division a lane are bound by these where memory is fast. A pass that only reads (`nd_adam`, \
+                `lamb`, `adagrad_norm`) is bound by what one core can read, about 30 GB/s here, while the stream's writes come on top of its reads. `adashift` \
+                reads ten gradients from ten places, where the stream goes over five vectors. The `sc_` rules take an exponential: 90 operations a lane, \
+                each waiting for the one before.",
         rows: family.rows,
     });
     sections.push(Section {
@@ -214,7 +217,8 @@ fn head(threads: usize, peers: &str) -> String {
     format!(
         "Made by `cargo xtask bench` on {}, {threads} hardware threads, {:?}, {}, commit {}; peers: {peers}.\n\n\
          Contenders take turns within one run and the table holds medians of the rounds: figures of one table may be compared, figures of \
-         different runs may not. A step's bytes are what it must move, so GB/s is the useful part of the traffic.\n",
+         different runs may not. A step's bytes are what it must move, so GB/s is the useful part of the traffic. The streams, the \
+         loops by hand and adarem share memory from `Cpu::zeros`, which asks Linux for huge pages; the peers allocate their own.\n",
         model.unwrap_or("an unknown processor"),
         Simd::widest(),
         read("rustc", &["--version"]).unwrap_or_default(),

@@ -15,7 +15,6 @@ use adarem_cuda_softdriver::Machine;
 use adarem_vulkan::spirv::{Target, kernels};
 use adarem_vulkan::{Division, Floats};
 
-
 /// A program as PTX: what the software driver computes has the host's bits, and it finds no fault.
 pub(crate) fn ptx(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);

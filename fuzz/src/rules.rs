@@ -3,8 +3,8 @@
 
 use core::fmt::Debug;
 
-use adarem::rules::EachRule;
 use adarem::Tunable;
+use adarem::rules::EachRule;
 use adarem_conformance::cases::{self, Tuned};
 use adarem_conformance::programs::Program;
 use adarem_conformance::{Bytes, Interpreter, agree};
