@@ -208,6 +208,7 @@ fn a_checkpoint_is_the_same_bytes_everywhere() {
 fn nothing_is_packed_in_f64() {
     fn bytes<E: Element>(vulkan: &mut Vulkan<E>) -> usize {
         let rule = HalfState::bf16(SgdM::default());
+        compare(vulkan, &rule, &LENGTHS, 2, Random::mild).unwrap();
         let optimizer = Optimizer::<_, Vulkan<E>>::new(rule, vulkan, &[100]);
         optimizer.unwrap().state_bytes()
     }
