@@ -1,7 +1,8 @@
 //! [`Guarded`]: what a step does about gradients that are not finite.
 
 use adarem::{
-    Engine, Fold, Invalid, Lane, Name, Real, Rewrite, Rule, Setting, Slot, Tunable, View, Wraps,
+    Engine, Fold, Invalid, Lane, Name, Overlay, Real, Rewrite, Rule, Setting, Slot, Tunable, View,
+    Wraps,
 };
 
 /// What happens when any gradient of the group has a NaN or an infinity.
@@ -153,31 +154,24 @@ struct Gate<'a, E: Engine> {
     go: <E::Real as Real>::Mask,
 }
 
-impl<E: Engine> Engine for Gate<'_, E> {
-    type Real = E::Real;
-    const SLOTS: usize = E::SLOTS;
-    const CARRIED: usize = E::CARRIED;
+impl<E: Engine> Overlay for Gate<'_, E> {
+    type Beneath = E;
 
     #[inline(always)]
-    fn uniform(&mut self, x: f64) -> E::Real {
-        self.engine.uniform(x)
+    fn beneath(&mut self) -> &mut E {
+        self.engine
     }
 
     #[inline(always)]
-    fn carried_at(&mut self, k: usize) -> E::Real {
-        self.engine.carried_at(k)
-    }
-
-    #[inline(always)]
-    fn carry_at(&mut self, k: usize, x: E::Real) {
+    fn carry_over(&mut self, k: usize, x: E::Real) {
         let was = self.engine.carried_at(k);
         self.engine.carry_at(k, E::Real::select(self.go, x, was));
     }
 
     #[inline(always)]
-    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
+    fn pass_over<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        view: impl Into<View>,
+        view: View,
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {

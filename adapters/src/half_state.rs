@@ -4,8 +4,8 @@ use core::array;
 use core::marker::PhantomData;
 
 use adarem::{
-    Bf16, Engine, F16, Fold, FoldOp, Half, Invalid, Lane, Name, Real, Rewrite, Rule, Setting, Slot,
-    Stored, Tunable, View, Wraps,
+    Bf16, Engine, F16, Fold, FoldOp, Half, Invalid, Lane, Name, Overlay, Real, Rewrite, Rule,
+    Setting, Slot, Stored, Tunable, View, Wraps,
 };
 
 /// A rule whose state vectors hold only numbers of a type of 16 bits, [`Bf16`] or [`F16`]: memory may keep them in two
@@ -181,30 +181,18 @@ struct Rounding<'a, E: Engine, M> {
     stored: PhantomData<M>,
 }
 
-impl<E: Engine, M: Stored<f32>> Engine for Rounding<'_, E, M> {
-    type Real = E::Real;
-    const SLOTS: usize = E::SLOTS;
-    const CARRIED: usize = E::CARRIED;
+impl<E: Engine, M: Stored<f32>> Overlay for Rounding<'_, E, M> {
+    type Beneath = E;
 
     #[inline(always)]
-    fn uniform(&mut self, x: f64) -> E::Real {
-        self.engine.uniform(x)
+    fn beneath(&mut self) -> &mut E {
+        self.engine
     }
 
     #[inline(always)]
-    fn carried_at(&mut self, k: usize) -> E::Real {
-        self.engine.carried_at(k)
-    }
-
-    #[inline(always)]
-    fn carry_at(&mut self, k: usize, x: E::Real) {
-        self.engine.carry_at(k, x);
-    }
-
-    #[inline(always)]
-    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
+    fn pass_over<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        view: impl Into<View>,
+        view: View,
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {

@@ -7,7 +7,7 @@
 //! are not finite, [`Lookahead`] and [`Averaged`] keep other weights beside theta, [`Sphere`] and [`Tangent`] are for
 //! weights whose scale does not matter, [`HalfState`] halves the state. (Projection into a region is in [`adarem::projection`].) A wrapper is itself a
 //! [`Rule`](adarem::Rule), so wrappers nest, and run on every backend. Its state stands behind that of the rule it
-//! wraps, and its name around the rule's: `guarded(clip_norm(adarem))`.
+//! wraps, and its name around the rule's: `guarded(clip_norm(adarem))`. To write one, see [`Overlay`](adarem::Overlay).
 //!
 //! *Measures.* [`Oscillation`] measures Q, the path length per displacement; [`RegretBound`] what the regret cannot
 //! exceed; [`probe_scale`] finds the tensors for a sphere, and [`RadiusTracker`] is the sphere's arithmetic for those who

@@ -3,8 +3,8 @@
 use adarem::error::positive;
 use adarem::projection::onto_sphere;
 use adarem::{
-    Engine, Fold, Invalid, Lane, Name, Real, Rewrite, Rule, Scope, Setting, Slot, Tunable, View,
-    Wraps,
+    Engine, Fold, Invalid, Lane, Name, Overlay, Real, Rewrite, Rule, Scope, Setting, Slot, Tunable,
+    View, Wraps,
 };
 
 use crate::gradient::Gradient;
@@ -207,30 +207,18 @@ struct Stretched<'a, E: Engine> {
     grad: Option<E::Real>,
 }
 
-impl<E: Engine> Engine for Stretched<'_, E> {
-    type Real = E::Real;
-    const SLOTS: usize = E::SLOTS;
-    const CARRIED: usize = E::CARRIED;
+impl<E: Engine> Overlay for Stretched<'_, E> {
+    type Beneath = E;
 
     #[inline(always)]
-    fn uniform(&mut self, x: f64) -> E::Real {
-        self.engine.uniform(x)
+    fn beneath(&mut self) -> &mut E {
+        self.engine
     }
 
     #[inline(always)]
-    fn carried_at(&mut self, k: usize) -> E::Real {
-        self.engine.carried_at(k)
-    }
-
-    #[inline(always)]
-    fn carry_at(&mut self, k: usize, x: E::Real) {
-        self.engine.carry_at(k, x);
-    }
-
-    #[inline(always)]
-    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
+    fn pass_over<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        view: impl Into<View>,
+        view: View,
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {

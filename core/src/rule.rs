@@ -206,7 +206,7 @@ impl From<usize> for View {
     }
 }
 
-/// What carries out a step: the host's slices, the tracer, or a wrapper around another engine.
+/// What carries out a step: the host's slices, the tracer, or an [`Overlay`](crate::Overlay) of another engine.
 ///
 /// # To use it
 /// A rule's own state vectors and carried scalars are numbered from 0, and [`carried`](Self::carried),
@@ -215,7 +215,8 @@ impl From<usize> for View {
 /// [`carried_at`](Self::carried_at), [`carry_at`](Self::carry_at) and [`pass_at`](Self::pass_at) reach.
 ///
 /// # To implement it
-/// The methods that end in `_at` do the work; the others are given by them.
+/// The methods that end in `_at` do the work; the others are given by them. An engine that changes another one is
+/// shorter as an [`Overlay`](crate::Overlay).
 pub trait Engine {
     /// The numbers it computes with.
     type Real: Real;

@@ -1,6 +1,7 @@
 //! A rate of 0: the state goes on as with any other, and theta stays.
 
 use crate::fold::Fold;
+use crate::overlay::Overlay;
 use crate::rule::{Engine, Lane, Rewrite, View};
 
 /// Whether a rate is 0. Asked of its bits, for the reason that [`given`](super::given) has.
@@ -30,30 +31,18 @@ pub(super) fn rest_or_walk<E: Engine>(rests: bool, rule: &impl Walk, t: u64, e: 
 /// An engine that leaves theta as it is.
 pub(super) struct Resting<'a, E>(pub(super) &'a mut E);
 
-impl<E: Engine> Engine for Resting<'_, E> {
-    type Real = E::Real;
-    const SLOTS: usize = E::SLOTS;
-    const CARRIED: usize = E::CARRIED;
+impl<E: Engine> Overlay for Resting<'_, E> {
+    type Beneath = E;
 
     #[inline(always)]
-    fn uniform(&mut self, x: f64) -> E::Real {
-        self.0.uniform(x)
+    fn beneath(&mut self) -> &mut E {
+        self.0
     }
 
     #[inline(always)]
-    fn carried_at(&mut self, k: usize) -> E::Real {
-        self.0.carried_at(k)
-    }
-
-    #[inline(always)]
-    fn carry_at(&mut self, k: usize, x: E::Real) {
-        self.0.carry_at(k, x);
-    }
-
-    #[inline(always)]
-    fn pass_at<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
+    fn pass_over<const S: usize, const K: usize, W: Rewrite<E::Real, S>>(
         &mut self,
-        view: impl Into<View>,
+        view: View,
         folds: [Fold; K],
         f: impl Fn(Lane<E::Real, S>) -> (W, [E::Real; K]),
     ) -> [E::Real; K] {
