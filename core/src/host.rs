@@ -914,6 +914,32 @@ mod tests {
         }
     }
 
+    /// A byte of -128 is read as a number, but none is stored as it: -127 would tell that it was written back.
+    #[test]
+    fn a_pass_does_not_write_state_that_it_only_reads() {
+        fn with<const K: usize>(
+            folds: [Fold; K],
+            pass: impl Fn(
+                Lanes<'_, f32, 2, i8>,
+                &dyn Fn(Lane<f32, 2>) -> ([f32; 1], [f32; K]),
+            ) -> [f32; K],
+        ) {
+            for len in LENGTHS {
+                let [mut theta, grad, ..] = numbers(len);
+                let (mut a, mut b) = (std::vec![1i8; len], std::vec![i8::MIN; len]);
+                let lanes = Lanes::new(&mut theta, &grad, [&mut a, &mut b]).unwrap();
+                pass(lanes, &|x| ([x.slot[0] + 1.0], folds.map(|_| x.slot[1])));
+                assert!(a.iter().all(|&x| x == 2), "{folds:?} of {len} lanes");
+                assert!(b.iter().all(|&x| x == -128), "{folds:?} of {len} lanes");
+            }
+        }
+        let (sum, max) = ([Fold::SUM], [Fold::MAX_ABS]);
+        with([], |lanes, f| lanes.pass([], &f));
+        with(sum, |lanes, f| lanes.pass(sum, &f));
+        with(max, |lanes, f| lanes.pass(max, &f));
+        with(max, |lanes, f| lanes.maxima(&f));
+    }
+
     #[test]
     fn a_ring_shows_the_oldest_first() {
         let (mut theta, mut carried) = ([0.0f64], []);

@@ -158,25 +158,36 @@ fn a_simplex_is_optimal() {
     assert!(worst < OPTIMAL, "residual {worst:e}");
 }
 
-/// As one coordinate, several or all of them grow to 2^96 times the sum, on either side of zero.
+/// What stands beside the sum of a simplex: one coordinate, several or all are of this size, on either side of zero.
+fn beside(random: &mut Random, size: f32, case: usize) -> Vec<f32> {
+    let len = [1, 2, 3, 40, 1000][case % 5];
+    let mut number = |kind| match kind {
+        0 => size * random.ordinary::<f32>(),
+        1 => -size * random.ordinary::<f32>().abs(),
+        2 if random.below(4) == 0 => -size,
+        2 => size,
+        _ if random.below(len) == 0 => size * random.ordinary::<f32>(),
+        _ => random.ordinary(),
+    };
+    (0..len).map(|_| number(case / 5 % 4)).collect()
+}
+
+/// Of a step of AdaRem.
+fn lengths(random: &mut Random, len: usize) -> Vec<f32> {
+    let mut length = || (0.1 * (1.0 + 0.999 * uniform(random, -1.0, 1.0))) as f32;
+    (0..len).map(|_| length()).collect()
+}
+
+/// They grow to 2^96 times the sum.
 #[test]
 fn a_simplex_keeps_its_sum_beside_coordinates_of_any_size() {
     let mut random = Random::new(6);
     for k in (0..=96).step_by(8) {
         let size = f32::from(2u8).powi(k);
         for case in 0..120 {
-            let len = [1, 2, 3, 40, 1000][case % 5];
-            let mut number = |kind| match kind {
-                0 => size * random.ordinary::<f32>(),
-                1 => -size * random.ordinary::<f32>().abs(),
-                2 if random.below(4) == 0 => -size,
-                2 => size,
-                _ if random.below(len) == 0 => size * random.ordinary::<f32>(),
-                _ => random.ordinary(),
-            };
-            let y: Vec<f32> = (0..len).map(|_| number(case / 5 % 4)).collect();
-            let mut length = || (0.1 * (1.0 + 0.999 * uniform(&mut random, -1.0, 1.0))) as f32;
-            let lengths: Vec<f32> = (0..len).map(|_| length()).collect();
+            let y = beside(&mut random, size, case);
+            let len = y.len();
+            let lengths = lengths(&mut random, len);
             let equal = vec![1.0; len];
             for s in [&lengths, &equal] {
                 let x = project(&Simplex::new(1.0), &y, s, &y);
@@ -194,6 +205,46 @@ fn a_simplex_keeps_its_sum_beside_coordinates_of_any_size() {
             }
         }
     }
+}
+
+/// By powers of two, which round nothing: so every bit is the same.
+#[test]
+fn a_simplex_is_scaled_with_its_coordinates_and_not_with_their_lengths() {
+    let (mut random, two) = (Random::new(7), f32::from(2u8));
+    for k in (0..=96).step_by(8) {
+        for case in 0..120 {
+            let y = beside(&mut random, two.powi(k), case);
+            let lengths = lengths(&mut random, y.len());
+            let times = |xs: &[f32], scale| xs.iter().map(|x| x * scale).collect::<Vec<f32>>();
+            let scaled = |scale: f32, shorter: f32| {
+                let (simplex, y) = (Simplex::new(scale.into()), times(&y, scale));
+                let x = project(&simplex, &y, &times(&lengths, shorter), &y);
+                times(&x, 1.0 / scale)
+            };
+            let x = scaled(1.0, 1.0);
+            for (scale, shorter) in [(two.powi(-80), 1.0), (two.powi(112 - k), 1.0), (1.0, 0.125)] {
+                assert_eq!(x, scaled(scale, shorter), "{scale} times {y:?}");
+            }
+        }
+    }
+}
+
+/// Every round finds out about one coordinate more that it is 0, and only the last knows them all.
+#[test]
+fn a_simplex_is_exact_after_its_last_round() {
+    let mut y = vec![0.5f64, 0.25, 0.0];
+    y.extend((1..=8).map(|k| -f64::from(16u8).powi(k)));
+    let x = project(&Simplex::new(1.0), &y, &[1.0; 11], &y);
+    let shift = 0.25 / 3.0;
+    let wanted = [0.5 + shift, 0.25 + shift, shift];
+    assert!(
+        x[..3]
+            .iter()
+            .zip(wanted)
+            .all(|(x, wanted)| (x - wanted).abs() < 1e-12),
+        "{x:?}"
+    );
+    assert_eq!(x[3..], [0.0; 8]);
 }
 
 #[test]
