@@ -226,14 +226,11 @@ impl OpSet {
 
     /// Its ops, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Id> + '_ {
-        (0..).step_by(64).zip(self.0).flat_map(|(first, word)| {
-            // Every turn clears the lowest bit.
-            let words =
-                core::iter::successors(Some(word), |&word| Some(word & word.wrapping_sub(1)));
-            words
-                .take_while(|&word| word != 0)
-                .map(move |word| first + word.trailing_zeros() as Id)
-        })
+        Ids {
+            words: self.0.iter(),
+            left: 0,
+            end: 0,
+        }
     }
 
     fn insert(&mut self, id: Id) {
@@ -247,6 +244,31 @@ impl OpSet {
             *word &= !other;
         }
         self
+    }
+}
+
+/// The ops of a set that are still to come.
+struct Ids<'a> {
+    words: core::slice::Iter<'a, u64>,
+    /// What is left of the last word taken.
+    left: u64,
+    /// One more than the last id that this word may hold.
+    end: Id,
+}
+
+impl Iterator for Ids<'_> {
+    type Item = Id;
+
+    fn next(&mut self) -> Option<Id> {
+        while self.left == 0 {
+            self.left = *self.words.next()?;
+            self.end = self.end.wrapping_add(64);
+        }
+        let first = self.end.wrapping_sub(64);
+        let id = first.wrapping_add(self.left.trailing_zeros() as Id);
+        // The lowest bit goes.
+        self.left &= self.left.wrapping_sub(1);
+        Some(id)
     }
 }
 
