@@ -240,6 +240,7 @@ mod tests {
         assert_eq!(<f32 as Real>::lit(1e300), f32::INFINITY);
         assert!(<f32 as Real>::lit(f64::NAN).is_nan());
     }
+
     #[test]
     fn floats_are_compared_chosen_and_rooted_as_the_text_says() {
         let nan = f64::NAN;

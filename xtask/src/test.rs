@@ -24,6 +24,12 @@ pub(crate) fn run(shell: &Shell) -> Result {
         .run()?;
     }
     cmd!(shell, "cargo test --workspace --features {DEVICES}").run()?;
+    // The bits again, of the code that releases have: optimised, and in vectors.
+    cmd!(
+        shell,
+        "cargo test --release --package adarem-cpu --package adarem-conformance --test bits --test value_stability --test special_values"
+    )
+    .run()?;
     {
         let _strict = shell.push_env("RUSTDOCFLAGS", "--deny warnings");
         cmd!(shell, "cargo doc --quiet --workspace --no-deps").run()?;
