@@ -132,7 +132,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 from its plan. Rules with a root and a division a lane are bound by these where memory is fast. A pass that only reads (`nd_adam`, \
                 `lamb`, `adagrad_norm`) is bound by what one core can read, about 30 GB/s here, while the stream's writes come on top of its reads. `adashift` \
                 reads ten gradients from ten places, where the stream goes over five vectors. The `sc_` rules take an exponential: 90 operations a lane, \
-                each waiting for the one before.",
+                which are no faster where all lies in cache.",
         rows: family.rows,
     });
     sections.push(Section {
