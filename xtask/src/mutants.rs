@@ -40,7 +40,9 @@ impl Tests {
     fn arguments(&self) -> Vec<String> {
         let packages = self.packages.iter().map(|name| format!("--package={name}"));
         let targets = self.targets.iter().copied().map(str::to_owned);
-        let to_cargo = packages.chain(targets);
+        // What is built for one fault is run once.
+        let unoptimised = "--config=profile.dev.package.adarem.opt-level=0".to_owned();
+        let to_cargo = packages.chain(targets).chain([unoptimised]);
         let to_tests = self.skipped.iter().map(|name| format!("--skip={name}"));
         to_cargo
             .map(|argument| format!("--cargo-arg={argument}"))
