@@ -1,17 +1,12 @@
 //! Powers and exponentials of lanes, over [`Real`]'s operations alone, so that every device computes
 //! them, and wherever its division and root are exact, to the same bits.
 //!
-//! No bit of a number is looked at and no table is read by lane. A number is brought into a small range
-//! by a ladder, "is it at least 2^256? then divide by 2^256; at least 2^128? ..", and what each rung
-//! takes out is multiplied back at the end. What is left is a short polynomial.
+//! No table is read by lane. A number is brought into a small range by a ladder, "is it at least 2^256? then
+//! divide by 2^256; at least 2^128? ..", or by [halvings](Real::halvings), which are one for devices, and
+//! what was taken out is multiplied back at the end. What is left is a short polynomial.
 
-use crate::real::Real;
+use crate::real::{Real, two_to};
 use crate::rule::Engine;
-
-/// 2^k, exactly.
-const fn two_to(k: i64) -> f64 {
-    f64::from_bits(((1023 + k) as u64) << 52)
-}
 
 /// The rungs of a ladder down from 2^1024, coarse to fine.
 const RUNGS: [i64; 10] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
@@ -74,30 +69,33 @@ const LN: [f64; 12] = {
 };
 
 /// 1/18!, 1/17!, .., 1: the series of e^y, for |y| <= 1, and no less exact than 1e-17.
-const EXP: [f64; 19] = {
-    let mut terms = [1.0; 19];
-    let mut n = terms.len() - 1;
-    let mut factorial = 1.0;
-    while n > 0 {
-        factorial *= (terms.len() - n) as f64;
-        n -= 1;
-        terms[n] = 1.0 / factorial;
+const EXP: [f64; 19] = series(1.0);
+
+/// The power series of e^(y x), the highest term first.
+const fn series<const N: usize>(y: f64) -> [f64; N] {
+    let mut terms = [1.0; N];
+    let mut n = 1;
+    while n < N {
+        terms[N - 1 - n] = terms[N - n] * y / n as f64;
+        n += 1;
     }
     terms
-};
+}
 
-/// The polynomial with these coefficients, the highest first, at `x`.
+/// The polynomial with these coefficients, the highest first, at `x`: one in x^2 whose coefficients are pairs,
+/// (c_5 x + c_4), (c_3 x + c_2), .., so that a processor need not wait for one sum after the other.
 #[inline(always)]
 fn polynomial<R: Real, const N: usize>(coefficients: &[f64; N], x: R) -> R {
-    let mut rest = coefficients.iter();
-    let highest = rest.next().copied().unwrap_or(0.0);
-    // The first product is of a literal; `x` stands at its side, so no two literals meet.
-    let Some(&next) = rest.next() else {
-        return R::lit(highest);
-    };
-    rest.fold(x * R::lit(highest) + R::lit(next), |acc, &c| {
-        acc * x + R::lit(c)
-    })
+    let square = x * x;
+    let (alone, pairs) = coefficients.split_at_checked(N % 2).unwrap_or_default();
+    let (pairs, _) = pairs.as_chunks();
+    let mut sum = alone.first().map(|&c| R::lit(c));
+    for &[high, low] in pairs {
+        // `x` stands beside the literals, so no two of them meet.
+        let pair = x * R::lit(high) + R::lit(low);
+        sum = Some(sum.map_or(pair, |sum| sum * square + pair));
+    }
+    sum.unwrap_or(R::lit(0.0))
 }
 
 impl<R: Real> Power<R> {
@@ -155,50 +153,36 @@ impl<R: Real> Series<R> {
     }
 }
 
-/// e^(-x) for lanes x >= 0. The relative error is below 1e-14 in `f64` and 3e-6 in `f32` while the
-/// result is normal. Infinity gives 0, NaN itself; for -1 <= x < 0 it is right too, and below that
-/// meaningless.
+/// e^(-x) for lanes x >= 0. The relative error is below 1e-14 in `f64` and 3e-6 in `f32` while the result is
+/// normal; a smaller one may come out as 0. Infinity gives 0, NaN itself; for -1/3 <= x < 0 it is right too,
+/// and below that meaningless.
 ///
-/// *How.* Whole numbers k are taken out of x by a ladder, which is exact, while literals e^(-k) are
-/// multiplied together; of what is left, in [0, 1), the power series is summed.
+/// *How.* x = k ln 2 - r with k the nearest whole number, so that e^-x = 2^-k e^r; [`Real::halvings`] gives
+/// both k and 2^-k. ln 2 is taken in two parts, the first so short that its product with k is exact. The power
+/// series of e^(r / 4) is summed, and squared twice.
 ///
 /// ```
 /// use adarem::elementary::exp_minus;
 ///
-/// assert!((exp_minus(2.5f64) / (-2.5f64).exp() - 1.0).abs() < 1e-15);
+/// assert!((exp_minus(2.5f64) / (-2.5f64).exp() - 1.0).abs() < 1e-14);
 /// assert_eq!(exp_minus(f32::INFINITY), 0.0);
 /// ```
 #[inline(always)]
 pub fn exp_minus<R: Real>(x: R) -> R {
-    let (one, limit) = (R::lit(1.0), R::lit(1024.0));
-    let mut x = R::select(limit.lt(x), limit, x);
-    let mut product = None;
-    for (k, power) in RUNGS.into_iter().zip(E_MINUS) {
-        let (rung, power) = (R::lit(k as f64), R::lit(power));
-        let below = x.lt(rung);
-        x = R::select(below, x, x - rung);
-        product = Some(match product {
-            None => R::select(below, one, power),
-            Some(r) => R::select(below, r, r * power),
-        });
-    }
-    let rest = polynomial(&EXP, -x);
-    product.map_or(rest, |r| r * rest)
+    let limit = R::lit(1024.0);
+    let x = R::select(limit.lt(x), limit, x);
+    let (k, power) = (x * R::lit(core::f64::consts::LOG2_E)).halvings();
+    let r = (k * R::lit(LN_2[0]) - x) + k * R::lit(LN_2[1]);
+    let root = polynomial(&QUARTER, r);
+    let square = root * root;
+    power * (square * square)
 }
 
-/// e^-k for every rung k.
-const E_MINUS: [f64; RUNGS.len()] = [
-    4.377_491_037_053_051e-223,
-    6.616_261_056_709_485e-112,
-    2.572_209_372_642_415e-56,
-    1.603_810_890_548_638e-28,
-    1.266_416_554_909_417_6e-14,
-    1.125_351_747_192_591_2e-7,
-    3.354_626_279_025_118_5e-4,
-    0.018_315_638_888_734_18,
-    0.135_335_283_236_612_7,
-    0.367_879_441_171_442_33,
-];
+/// ln 2 in two parts: 15 bits, and the rest.
+const LN_2: [f64; 2] = [22_713.0 / 32_768.0, 1.428_606_820_309_417_2e-6];
+
+/// 1/(4^8 8!), 1/(4^7 7!), .., 1: the series of e^(r / 4), for |r| <= ln 2 / 2, and no less exact than 1e-15.
+const QUARTER: [f64; 9] = series(0.25);
 
 #[cfg(test)]
 mod tests {
@@ -270,12 +254,15 @@ mod tests {
         }
     }
 
-    /// Where the power series is longest, the last two terms are 3e-15 of it.
+    /// Where what is left of x is largest, the last term is 3e-13 of the sum.
     #[test]
     fn an_exponential_leaves_no_term_out() {
-        for x in [0.99, 0.995, 0.999, 0.9999] {
-            let error = (exp_minus(x) / libm::exp(-x) - 1.0).abs();
-            assert!(error < 2e-15, "e^-{x}: {error:e}");
+        for halves in [1.0, 3.0, 5.0] {
+            for off in [-1e-3, -1e-9, 1e-9, 1e-3] {
+                let x = core::f64::consts::LN_2 / 2.0 * (halves + off);
+                let error = (exp_minus(x) / libm::exp(-x) - 1.0).abs();
+                assert!(error < 6e-15, "e^-{x}: {error:e}");
+            }
         }
     }
 

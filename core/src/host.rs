@@ -469,7 +469,9 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         f: &impl Fn(Lane<T, S>) -> (W, [T; K]),
         sums: &mut [[T; WIDTH]; K],
     ) -> [[T; ROW]; K] {
-        let mut maxima = [[T::zero(); ROW]; K];
+        // The largest and the least number of each column. They cost what a magnitude and its maximum do, but
+        // need no mask of sign bits, which compilers load anew for every row.
+        let (mut largest, mut least) = ([[T::zero(); ROW]; K], [[T::zero(); ROW]; K]);
         let (theta, _) = self.theta.as_chunks_mut::<ROW>();
         let (params, _) = self.params.as_chunks_mut::<ROW>();
         let (grad, _) = self.grad.as_chunks::<ROW>();
@@ -479,7 +481,7 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
         let mut unequal = grad.len() != count || P::HALF.is_some() && params.len() != count;
         each::<S>(|k| unequal |= slots.get(k).is_none_or(|rows| rows.len() != count));
         if unequal {
-            return maxima;
+            return largest;
         }
         let mut r = 0;
         while let (Some(theta), Some(&grad)) = (theta.get_mut(r), grad.get(r)) {
@@ -518,7 +520,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
             for k in 0..K {
                 let op = folds[k].op;
                 if op == FoldOp::MaxAbs {
-                    maxima[k] = beside(op, maxima[k], folded[k]);
+                    for (l, &x) in folded[k].iter().enumerate() {
+                        largest[k][l] = if largest[k][l] < x { x } else { largest[k][l] };
+                        least[k][l] = if x < least[k][l] { x } else { least[k][l] };
+                    }
                 } else if let Some(acc) = sums[k]
                     .as_chunks_mut()
                     .0
@@ -529,7 +534,10 @@ impl<'a, T: Element, const S: usize, M: Stored<T>, P: Stored<T>> Lanes<'a, T, S,
             }
             r += 1;
         }
-        maxima
+        for (largest, least) in largest.iter_mut().zip(least) {
+            *largest = beside(FoldOp::MaxAbs, *largest, least);
+        }
+        largest
     }
 }
 

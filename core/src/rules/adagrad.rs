@@ -208,7 +208,7 @@ impl Tunable for AdagradNorm {
 /// Algorithm 2, with the authors' damping. The exponential is that of
 /// [`elementary`](crate::elementary::exp_minus).
 ///
-/// One state vector; 20 bytes a parameter in `f32`; an exponential, about a hundred operations, and a
+/// One state vector; 20 bytes a parameter in `f32`; an exponential, about forty operations, and a
 /// division a lane. A zero gradient moves nothing. g^2 overflows beyond 1.8e19 in `f32`, and such a lane
 /// stands still from then on. A NaN stays in its lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
