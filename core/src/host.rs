@@ -55,8 +55,8 @@ impl<'a, T: Element, const S: usize, const C: usize, M: Stored<T>, P: Stored<T>>
 {
     /// The memory of one tensor in mixed precision. The parameters that the network computes with are `params`, and
     /// its gradients are of the same type; `master` is the copy in full that steps are taken on, so that steps too
-    /// small for the type add up. Every step rewrites `params` by it, in the same trip over memory; where `P` is not a half
-    /// type, `params` is not used.
+    /// small for the type add up. Where a step rewrites it, it rewrites `params` by it, in the same trip over memory; where `P`
+    /// is not a half type, `params` is not used.
     ///
     /// State is of a type of its own, and rounded to the nearest when it is stored. Take the adapters' `HalfState` around
     /// the rule where that is a half type: it rounds as it computes, so that a maximum is folded over what memory

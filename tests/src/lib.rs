@@ -20,6 +20,7 @@
 //! - [`Report`] is what it finds, to be printed.
 //! - [`Interpreter`] is the plainest backend: a model for the first draft of yours.
 //! - [`Failing`] makes any backend fail when told to, for tests of your own.
+//! - [`mixed_precision`] proves steps with parameters and gradients of 16 bits, where a backend takes them.
 //! - [`Alone`] steps one tensor by any rule on the host.
 //! - `vectors` replays what other implementations did.
 //! - [`programs`] makes random rules, [`cases`] what to try a rule on, and [`agree`] steps any rule on both sides: for
@@ -37,6 +38,7 @@ mod direct;
 mod failing;
 mod folds;
 mod kit;
+mod mixed;
 mod number;
 mod ops;
 mod policies;
@@ -55,6 +57,7 @@ pub use alone::Alone;
 pub use failing::{Call, Failing};
 pub use folds::lengths_around_the_tree;
 pub use kit::{Kit, agree};
+pub use mixed::{Mixed, mixed_precision};
 pub use number::{Bytes, Random, spicy, ulps};
 pub use reference::Interpreter;
 pub use report::{Outcome, Report, Verdict};

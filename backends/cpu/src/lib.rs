@@ -75,8 +75,8 @@ impl<T: Element> Cpu<T> {
 
     /// A step in mixed precision: the parameters that the network computes with are `params`, and its gradients are of
     /// the same type; `master` is the copy in full that the step is taken on, so that steps too small for the type add
-    /// up. `params` is rewritten by it, rounded to the nearest, in the same trip over memory: the bits are those of
-    /// [`Host::mixed`](adarem::Host::mixed). The checkpoint of the optimizer holds its state alone; the engine keeps
+    /// up. `params` becomes it, rounded to the nearest, in the same trip over memory, wherever the step rewrites it: the bits
+    /// are those of [`Host::mixed`](adarem::Host::mixed). The checkpoint of the optimizer holds its state alone; the engine keeps
     /// `master` beside it. Where `P` is not a half type, there is no copy to keep, and `params` is not used.
     ///
     /// With the adapters' `HalfState` around [`AdaRem`](adarem::AdaRem), a step moves 16 bytes a parameter.

@@ -4,8 +4,8 @@ use adarem::rules::{AdamW, Lamb, Lion};
 use adarem::{
     AdaRem, AdaRemS, Bf16, CHUNK, Element, ErrorKind, F16, Host, Optimizer, Phase, Rule, Stored,
 };
-use adarem_conformance::Random;
-use adarem_cpu::{Cpu, Simd};
+use adarem_conformance::{Mixed, Random, mixed_precision};
+use adarem_cpu::{Cpu, Memory, Simd};
 
 const LENGTHS: [usize; 6] = [0, 1, 17, CHUNK - 1, CHUNK + 1, 20 * CHUNK + 333];
 
@@ -109,4 +109,33 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     refused(&mut [&mut x], &[&g, &h], "the list of params");
     refused(&mut [&mut x, &mut y], &[&g, &g], "grad");
     refused(&mut [&mut x, &mut y], &[&g], "the list of grads");
+}
+
+struct Threads(Cpu<f32>);
+
+impl Mixed for Threads {
+    type Backend = Cpu<f32>;
+
+    fn backend(&mut self) -> &mut Cpu<f32> {
+        &mut self.0
+    }
+
+    fn step<R: Rule, P: Stored<f32>>(
+        &mut self,
+        optimizer: &mut Optimizer<R, Cpu<f32>>,
+        master: &mut [Memory<f32>],
+        params: &mut [Vec<P>],
+        grad: &[Vec<P>],
+    ) -> Result<(), ErrorKind> {
+        let mut master: Vec<_> = master.iter_mut().map(|x| &mut x[..]).collect();
+        let mut params: Vec<_> = params.iter_mut().map(Vec::as_mut_slice).collect();
+        let grad: Vec<_> = grad.iter().map(Vec::as_slice).collect();
+        self.0
+            .step_mixed(optimizer, &mut master, &mut params, &grad)
+    }
+}
+
+#[test]
+fn every_rule_is_stepped_in_mixed_precision() {
+    mixed_precision(Threads(Cpu::with_threads(2)));
 }
