@@ -3,7 +3,7 @@
 use core::borrow::BorrowMut;
 use core::ops::Range;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Mismatch};
 use crate::half::Half;
 use crate::plan::Plan;
 use crate::real::{Dtype, Element};
@@ -183,6 +183,61 @@ pub fn ranges(lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = Rang
         *next = end.checked_next_multiple_of(ALIGN)?;
         Some(start..end)
     })
+}
+
+/// Copies `from` into `to[at..]`: [`Backend::write`], for backends whose numbers the host can reach.
+///
+/// ```
+/// let mut numbers = [0.0f32; 3];
+/// adarem::backend::copy_in(&mut numbers, 1, &[1.0, 2.0])?;
+/// assert_eq!(numbers, [0.0, 1.0, 2.0]);
+/// assert!(adarem::backend::copy_in(&mut numbers, 2, &[1.0, 2.0]).is_err());
+/// # Ok::<(), adarem::ErrorKind>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Length`] where it does not fit; nothing is copied.
+#[inline]
+pub fn copy_in<T: Copy>(to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
+    let got = to.len().saturating_sub(at);
+    let part = to.get_mut(at..).and_then(|to| to.get_mut(..from.len()));
+    let part = part.ok_or(short("the part to write", from.len(), got))?;
+    for (to, from) in part.iter_mut().zip(from) {
+        *to = *from;
+    }
+    Ok(())
+}
+
+/// Copies `from[at..]` into `to`: [`Backend::read`], for backends whose numbers the host can reach.
+///
+/// ```
+/// let mut numbers = [0.0f32; 2];
+/// adarem::backend::copy_out(&[1.0, 2.0, 3.0], 1, &mut numbers)?;
+/// assert_eq!(numbers, [2.0, 3.0]);
+/// assert!(adarem::backend::copy_out(&[1.0, 2.0, 3.0], 2, &mut numbers).is_err());
+/// # Ok::<(), adarem::ErrorKind>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Length`] where `from` is too short; nothing is copied.
+#[inline]
+pub fn copy_out<T: Copy>(from: &[T], at: usize, to: &mut [T]) -> Result<(), ErrorKind> {
+    let got = from.len().saturating_sub(at);
+    let part = from.get(at..).and_then(|from| from.get(..to.len()));
+    let part = part.ok_or(short("the part to read", to.len(), got))?;
+    for (to, from) in to.iter_mut().zip(part) {
+        *to = *from;
+    }
+    Ok(())
+}
+
+fn short(what: &'static str, expected: usize, got: usize) -> Mismatch {
+    Mismatch {
+        what,
+        tensor: 0,
+        expected,
+        got,
+    }
 }
 
 #[cfg(test)]

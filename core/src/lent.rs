@@ -2,8 +2,8 @@
 
 use core::{array, mem};
 
-use crate::backend::{ALIGN, Backend, Batch};
-use crate::error::{ErrorKind, Mismatch};
+use crate::backend::{ALIGN, Backend, Batch, copy_in, copy_out};
+use crate::error::ErrorKind;
 use crate::fold::{Accumulators, CHUNK, Fold, FoldOp, Scope};
 use crate::host::{Lanes, seen};
 use crate::plan::{MAX_FOLDS, MAX_OPS, MAX_PASSES, Misfit, Op, Plan};
@@ -137,23 +137,11 @@ impl<'m, T: Element> Backend for Lent<'m, T> {
     }
 
     fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
-        let got = to.len().saturating_sub(at);
-        let part = to.get_mut(at..).and_then(|to| to.get_mut(..from.len()));
-        let part = part.ok_or(misfit("the part to write", from.len(), got))?;
-        for (to, from) in part.iter_mut().zip(from) {
-            *to = *from;
-        }
-        Ok(())
+        copy_in(to, at, from)
     }
 
     fn read(&mut self, from: &[T], at: usize, to: &mut [T]) -> Result<(), ErrorKind> {
-        let got = from.len().saturating_sub(at);
-        let part = from.get(at..).and_then(|from| from.get(..to.len()));
-        let part = part.ok_or(misfit("the part to read", to.len(), got))?;
-        for (to, from) in to.iter_mut().zip(part) {
-            *to = *from;
-        }
-        Ok(())
+        copy_out(from, at, to)
     }
 
     fn flush(&mut self) -> Result<(), ErrorKind> {
@@ -176,15 +164,6 @@ impl<'m, T: Element> Backend for Lent<'m, T> {
         batch: Batch<'_, '_, Self>,
     ) -> Result<(), ErrorKind> {
         self.rounds(batch, R::CARRIED, |turn| rule.step(t, turn))
-    }
-}
-
-fn misfit(what: &'static str, expected: usize, got: usize) -> Mismatch {
-    Mismatch {
-        what,
-        tensor: 0,
-        expected,
-        got,
     }
 }
 

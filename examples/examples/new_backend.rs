@@ -10,10 +10,10 @@
 
 use std::fmt;
 
+use adarem::backend::{copy_in, copy_out};
 use adarem::plan::{Id, Op, OpSet, Pass};
 use adarem::{
-    Accumulators, AdaRem, Backend, Batch, CHUNK, Error, ErrorKind, Mismatch, Optimizer, Plan,
-    Scope, Tensor,
+    Accumulators, AdaRem, Backend, Batch, CHUNK, Error, ErrorKind, Optimizer, Plan, Scope, Tensor,
 };
 
 /// A range of the processor's memory.
@@ -88,18 +88,11 @@ impl Backend for Npu {
     }
 
     fn write(&mut self, to: &mut Buffer, at: usize, from: &[f32]) -> Result<(), NpuError> {
-        let room = to.len().saturating_sub(at);
-        let part = to.0.get_mut(at..).and_then(|to| to.get_mut(..from.len()));
-        part.ok_or(does_not_fit(from.len(), room))?
-            .copy_from_slice(from);
-        Ok(())
+        Ok(copy_in(&mut to.0, at, from)?)
     }
 
     fn read(&mut self, from: &Buffer, at: usize, to: &mut [f32]) -> Result<(), NpuError> {
-        let room = from.len().saturating_sub(at);
-        let part = from.0.get(at..).and_then(|from| from.get(..to.len()));
-        to.copy_from_slice(part.ok_or(does_not_fit(to.len(), room))?);
-        Ok(())
+        Ok(copy_out(&from.0, at, to)?)
     }
 
     fn flush(&mut self) -> Result<(), NpuError> {
@@ -263,16 +256,6 @@ fn fold_the_group(pass: &Pass, folded: &mut [Vec<f32>]) {
             folded.iter_mut().for_each(|results| results[k] = group);
         }
     }
-}
-
-fn does_not_fit(expected: usize, got: usize) -> NpuError {
-    let what = "the part to copy";
-    NpuError::Core(ErrorKind::Length(Mismatch {
-        what,
-        tensor: 0,
-        expected,
-        got,
-    }))
 }
 
 fn main() -> Result<(), NpuError> {

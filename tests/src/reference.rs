@@ -1,9 +1,8 @@
 //! [`Interpreter`]: the plainest backend there is, and a model for the first draft of yours.
 
+use adarem::backend::{copy_in, copy_out};
 use adarem::plan::{MAX_OPS, Op};
-use adarem::{
-    Accumulators, Backend, Batch, CHUNK, Element, ErrorKind, FoldOp, Mismatch, Plan, Scope,
-};
+use adarem::{Accumulators, Backend, Batch, CHUNK, Element, ErrorKind, FoldOp, Plan, Scope};
 
 /// A backend that walks the ops of a plan, one lane at a time, over vectors.
 ///
@@ -42,19 +41,11 @@ impl<T: Element> Backend for Interpreter<T> {
     }
 
     fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
-        let room = to.len();
-        let range = at..at.saturating_add(from.len());
-        to.get_mut(range)
-            .ok_or(beyond("what is written to", at, from.len(), room))?
-            .copy_from_slice(from);
-        Ok(())
+        copy_in(to, at, from)
     }
 
     fn read(&mut self, from: &[T], at: usize, to: &mut [T]) -> Result<(), ErrorKind> {
-        let range = at..at.saturating_add(to.len());
-        let found = from.get(range);
-        to.copy_from_slice(found.ok_or(beyond("what is read from", at, to.len(), from.len()))?);
-        Ok(())
+        copy_out(from, at, to)
     }
 
     fn flush(&mut self) -> Result<(), ErrorKind> {
@@ -136,15 +127,6 @@ impl<T: Element> Backend for Interpreter<T> {
         }
         Ok(())
     }
-}
-
-fn beyond(what: &'static str, at: usize, count: usize, room: usize) -> ErrorKind {
-    ErrorKind::Length(Mismatch {
-        what,
-        tensor: 0,
-        expected: at.saturating_add(count),
-        got: room,
-    })
 }
 
 /// A fold over one tensor: accumulators of the current chunk, and of the partials.

@@ -24,9 +24,8 @@ mod memory;
 mod simd;
 mod team;
 
-use adarem::{
-    AdaRem8, Backend, Batch, Element, ErrorKind, Mismatch, Optimizer, Plan, Rule, Stored,
-};
+use adarem::backend::{copy_in, copy_out};
+use adarem::{AdaRem8, Backend, Batch, Element, ErrorKind, Optimizer, Plan, Rule, Stored};
 
 use engine::{Step, Tensors};
 pub use memory::Memory;
@@ -204,28 +203,11 @@ impl<T: Element> Backend for Cpu<T> {
     }
 
     fn write(&mut self, to: &mut [T], at: usize, from: &[T]) -> Result<(), ErrorKind> {
-        let (got, expected) = (to.len().saturating_sub(at), from.len());
-        let part = to.get_mut(at..).and_then(|to| to.get_mut(..expected));
-        part.ok_or(Mismatch {
-            what: "the part to write",
-            tensor: 0,
-            expected,
-            got,
-        })?
-        .copy_from_slice(from);
-        Ok(())
+        copy_in(to, at, from)
     }
 
     fn read(&mut self, from: &[T], at: usize, to: &mut [T]) -> Result<(), ErrorKind> {
-        let (got, expected) = (from.len().saturating_sub(at), to.len());
-        let part = from.get(at..).and_then(|from| from.get(..expected));
-        to.copy_from_slice(part.ok_or(Mismatch {
-            what: "the part to read",
-            tensor: 0,
-            expected,
-            got,
-        })?);
-        Ok(())
+        copy_out(from, at, to)
     }
 
     fn flush(&mut self) -> Result<(), ErrorKind> {

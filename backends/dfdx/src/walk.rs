@@ -6,10 +6,9 @@
 
 use alloc::vec::Vec;
 
+use adarem::backend::{copy_in, copy_out};
 use adarem::plan::{Id, Op};
-use adarem::{
-    Backend, Batch, CHUNK, Element, ErrorKind, FoldOp, Mismatch, Plan, Real, Scope, WIDTH,
-};
+use adarem::{Backend, Batch, CHUNK, Element, ErrorKind, FoldOp, Plan, Real, Scope, WIDTH};
 use dfdx::dtypes::Dtype;
 use dfdx::shapes::{Axis, HasShape, Shape};
 use dfdx::tensor::{Tensor, TensorFrom, ZerosTensor};
@@ -78,25 +77,11 @@ impl<E: Element + Dtype, D: Device<E>> Backend for Walk<E, D> {
     }
 
     fn write(&mut self, to: &mut Flat<E, D>, at: usize, from: &[E]) -> Result<(), Self::Error> {
-        let len = adarem::Tensor::len(to);
-        if at.checked_add(from.len()).is_none_or(|end| end > len) {
-            return Err(short("the part to write", len, at, from.len()).into());
-        }
-        if let Some(part) = to.host_mut().get_mut(at..at + from.len()) {
-            part.copy_from_slice(from);
-        }
-        Ok(())
+        Ok(copy_in(to.host_mut(), at, from)?)
     }
 
     fn read(&mut self, from: &Flat<E, D>, at: usize, to: &mut [E]) -> Result<(), Self::Error> {
-        let len = adarem::Tensor::len(from);
-        if at.checked_add(to.len()).is_none_or(|end| end > len) {
-            return Err(short("the part to read", len, at, to.len()).into());
-        }
-        if let Some(part) = from.host().get(at..at + to.len()) {
-            to.copy_from_slice(part);
-        }
-        Ok(())
+        Ok(copy_out(from.host(), at, to)?)
     }
 
     /// Nothing: dfdx waits for a device when it is read, and reports what failed where it was asked for.
@@ -112,15 +97,6 @@ impl<E: Element + Dtype, D: Device<E>> Backend for Walk<E, D> {
     ) -> Result<(), Self::Error> {
         run(&self.device, plan, uniforms, batch).map_err(Error::Device)
     }
-}
-
-fn short(what: &'static str, len: usize, at: usize, expected: usize) -> ErrorKind {
-    ErrorKind::Length(Mismatch {
-        what,
-        tensor: 0,
-        expected,
-        got: len.saturating_sub(at),
-    })
 }
 
 /// A value of one op: numbers, or the outcome of a comparison.
