@@ -131,8 +131,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bound: "Each rule stands beside the stream loop with as many state vectors, or more where a rule makes several passes; the bytes are counted \
                 from its plan. Rules with a root and a division a lane are bound by these where memory is fast. A pass that only reads (`nd_adam`, \
                 `lamb`, `adagrad_norm`) is bound by what one core can read, about 30 GB/s here, while the stream's writes come on top of its reads. `adashift` \
-                reads ten gradients from ten places, where the stream goes over five vectors. The `sc_` rules take an exponential: 90 operations a lane, \
-                which are no faster where all lies in cache.",
+                reads ten gradients from ten places, where the stream goes over five vectors. The `sc_` rules take an exponential: forty operations a lane, \
+                most of which wait for the one before, so on one thread these bound them, wherever the numbers lie.",
         rows: family.rows,
     });
     sections.push(Section {

@@ -5,7 +5,8 @@
 //! divide by 2^256; at least 2^128? ..", or by [halvings](Real::halvings), which are one for devices, and
 //! what was taken out is multiplied back at the end. What is left is a short polynomial.
 
-use crate::real::{Real, two_to};
+use crate::halvings::two_to;
+use crate::real::Real;
 use crate::rule::Engine;
 
 /// The rungs of a ladder down from 2^1024, coarse to fine.

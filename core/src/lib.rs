@@ -50,6 +50,7 @@ pub mod elementary;
 pub mod error;
 pub mod fold;
 mod half;
+mod halvings;
 mod host;
 mod lent;
 mod name;

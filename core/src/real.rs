@@ -11,6 +11,8 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 
 use num_traits::Float;
 
+use crate::halvings::{by_bits, ladder, two_to};
+
 /// A number that a rule computes with: a float, or a node of a trace.
 ///
 /// There is no `PartialOrd`: a rule never branches on a coordinate, it [selects](Real::select), because
@@ -78,62 +80,6 @@ pub trait Real:
     fn halvings(self) -> (Self, Self) {
         ladder(self)
     }
-}
-
-/// The most that [`Real::halvings`] counts to.
-const MOST_HALVINGS: f64 = 1500.0;
-
-/// [`Real::halvings`]: is it at least 512? then take 512 away; and so on down to 1. What is left says whether to round
-/// up.
-#[inline(always)]
-fn ladder<R: Real>(x: R) -> (R, R) {
-    let [zero, one, two, half, most] = [0.0, 1.0, 2.0, 0.5, MOST_HALVINGS].map(R::lit);
-    let x = x.max(zero);
-    let x = R::select(most.lt(x), most, x);
-    let (mut rest, mut odd, mut powers) = (x, zero, None);
-    for rung in [512, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1] {
-        let whole = R::lit(rung as f64);
-        let below = rest.lt(whole);
-        rest = R::select(below, rest, rest - whole);
-        odd = R::select(below, zero, one);
-        // 2^-k, and 2^(k + 1), which is infinite where 2^-k is not normal. No two literals meet.
-        let (halved, grown) = (R::lit(two_to(-rung)), R::lit(two_to(rung)));
-        powers = Some(match powers {
-            None => (
-                R::select(below, one, halved),
-                R::select(below, two, R::lit(two_to(rung + 1))),
-            ),
-            Some((p, q)) => (
-                R::select(below, p, p * halved),
-                R::select(below, q, q * grown),
-            ),
-        });
-    }
-    let (power, inverse) = powers.unwrap_or((one, two));
-    let up = R::select(rest.lt(half), zero, R::select(half.lt(rest), one, odd));
-    let normal = (inverse * (one + up)).lt(R::lit(f64::INFINITY));
-    (
-        x - rest + up,
-        R::select(normal, power - up * half * power, zero),
-    )
-}
-
-/// 2^k, exactly, for k in -1022 to 1023.
-pub(crate) const fn two_to(k: i64) -> f64 {
-    f64::from_bits(((1023 + k) as u64) << 52)
-}
-
-/// [`Real::halvings`] by a float's bits. `magic` is 1.5 times the number from which on all floats are whole: a sum
-/// with it is rounded to a whole number, which its last bits hold. So they hold the biased exponent of 2^-k, and
-/// `shift` moves it to its place.
-#[inline(always)]
-fn by_bits<T: Float + 'static>(x: T, magic: f64, bias: f64, shift: impl Fn(T) -> T) -> (T, T) {
-    let [zero, most, magic, bias] = [0.0, MOST_HALVINGS, magic, bias].map(T::lit);
-    let x = Real::max(x, zero);
-    let x = if most < x { most } else { x };
-    let k = (x + magic) - magic;
-    let exponent = (magic + bias) - k;
-    (k, shift(if exponent < magic { magic } else { exponent }))
 }
 
 /// Whether the processors that the library is built for have vector registers.
@@ -295,7 +241,7 @@ impl Dtype {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dtype, Element, Real, ladder, two_to};
+    use super::{Dtype, Element, Real};
 
     #[test]
     fn a_nan_loses_a_maximum() {
@@ -347,48 +293,6 @@ mod tests {
         );
         assert_eq!((Real::abs(-3.0f32), Real::sqrt(9.0f32)), (3.0, 3.0));
         assert!(Real::abs(-0.0f64).is_sign_positive() && Real::sqrt(-1.0f64).is_nan());
-    }
-
-    /// Every stated value, and the ladder that other numbers take.
-    #[test]
-    fn halvings_are_counted_alike_by_bits_and_by_ladder() {
-        #[track_caller]
-        fn counted<T: Element>(x: T, k: f64, power: f64) {
-            let want = (T::lit(k).to_le(), T::lit(power).to_le());
-            for (k, power) in [x.halvings(), ladder(x)] {
-                assert_eq!((k.to_le(), power.to_le()), want, "{x}");
-            }
-        }
-        fn halved<T: Element>(normal: i64) {
-            let steps = || (0..=12_064).map(|eighths| f64::from(eighths) / 8.0);
-            for x in steps() {
-                let k = x.round_ties_even().min(1500.0);
-                let power = if k <= normal as f64 {
-                    two_to(-k as i64)
-                } else {
-                    0.0
-                };
-                counted(T::lit(x), k, power);
-                counted(-T::lit(x), 0.0, 1.0);
-            }
-            for x in steps().map(T::lit) {
-                // The neighbours, one of which lies beyond a tie where x is one.
-                for x in [
-                    T::from_le(x.to_le() + 1),
-                    x + x * T::epsilon(),
-                    x - x * T::epsilon(),
-                ] {
-                    let (by_bits, by_ladder) = (x.halvings(), ladder(x));
-                    assert!(by_bits == by_ladder, "{x}: {by_bits:?}, {by_ladder:?}");
-                }
-            }
-            counted(T::nan(), 0.0, 1.0);
-            counted(T::infinity(), 1500.0, 0.0);
-            counted(T::max_value(), 1500.0, 0.0);
-            counted(T::min_positive_value(), 0.0, 1.0);
-        }
-        halved::<f32>(126);
-        halved::<f64>(1022);
     }
 
     #[test]
