@@ -236,7 +236,7 @@ impl Emitter<'_> {
         let (bits, magnitude) = (self.bits(x), self.magnitude(x));
         let kept = self.bits_op(op::SHIFT_RIGHT_LOGICAL, bits, 16);
         let below_half = self.m.word(0x7fff);
-        let nearest = self.to_nearest(bits, kept, below_half);
+        let nearest = self.moved_to_nearest(bits, kept, below_half);
         let nan = self.bits_op(op::BITWISE_OR, bits, 0x0040_0000);
         let is_nan = self.above(magnitude, f32::INFINITY.to_bits());
         let u32 = self.m.u32();
@@ -245,7 +245,7 @@ impl Emitter<'_> {
 
     /// Bits that are about to lose their last places, moved so that `kept`, which is what they keep as they are, becomes
     /// the nearest; of two the even one. The largest loss of less than half a place is `below_half`.
-    fn to_nearest(&mut self, bits: u32, kept: u32, below_half: u32) -> u32 {
+    fn moved_to_nearest(&mut self, bits: u32, kept: u32, below_half: u32) -> u32 {
         let odd = self.bits_op(op::BITWISE_AND, kept, 1);
         let by = self.index(op::I_ADD, below_half, odd);
         self.index(op::I_ADD, bits, by)
@@ -316,8 +316,8 @@ impl Emitter<'_> {
         let fraction = self.bits_op(op::BITWISE_OR, fraction, 0x0080_0000);
         // From an exponent of 113 on the f16 is normal and loses 13 of 24 places. Below, it loses one more for each, up to
         // 25, where no fraction leaves anything: nor does that of a subnormal f32, which has no leading 1.
-        let is_normal = self.above(exponent, 113);
-        let at_most = self.chosen(is_normal, 113, exponent);
+        let is_higher = self.above(exponent, 113);
+        let at_most = self.chosen(is_higher, 113, exponent);
         let is_near = self.above(at_most, 101);
         let (u32, least) = (self.m.u32(), self.m.word(101));
         let clamped = self.m.op(op::SELECT, u32, &[is_near, at_most, least]);
@@ -327,7 +327,7 @@ impl Emitter<'_> {
         // So many ones are one fewer than are lost.
         let (ones, others) = (self.m.word(u32::MAX), self.bits_op(op::I_SUB, clamped, 93));
         let below_half = self.index(op::SHIFT_RIGHT_LOGICAL, ones, others);
-        let rounded = self.to_nearest(fraction, kept, below_half);
+        let rounded = self.moved_to_nearest(fraction, kept, below_half);
         let rounded = self.index(op::SHIFT_RIGHT_LOGICAL, rounded, lost);
         // The leading 1 counts as the first exponent of a normal f16, so only what lies above that is added. A fraction
         // that was rounded up to 2 carries over into the exponent.
