@@ -3,9 +3,9 @@
 //!
 //! A word has one owner, the invocation that works on both of its lanes, so words of 32 bits are all that is ever loaded
 //! or stored, and no device needs a feature for less. Numbers are widened and narrowed on their bits. Both ways are exact
-//! for state, because a rule that has [`HALF`](adarem::Rule::HALF) leaves rounded numbers only. Parameters are rounded here,
-//! to what [`Stored::store`](adarem::Stored::store) makes of theta: by integers, so that neither the rounding nor the
-//! subnormal numbers of a device show.
+//! for state, because a rule that has [`HALF`](adarem::Rule::HALF) leaves rounded numbers only. Parameters are rounded
+//! here, to what [`Stored::store`](adarem::Stored::store) makes of theta: by integers, so that neither the rounding nor
+//! the subnormal numbers of a device show.
 
 use super::{Binding, Emitter, GRAD, OWNED, PUSHED, Pushed, Tree, Values, piece_params, slot};
 use crate::asm::{class, op};
