@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use adarem::trace::trace;
-use adarem::{Dtype, Element};
+use adarem::{Dtype, Element, Half};
 use adarem_conformance::cases::{lengths, numbers};
 use adarem_conformance::programs::Program;
 use adarem_conformance::{Bytes, agree};
@@ -60,6 +60,7 @@ pub(crate) fn spirv(bytes: &[u8]) {
         } else {
             Division::Exact
         },
+        mixed: bit(5).then_some(if bit(6) { Half::F16 } else { Half::Bf16 }),
     };
     let program = Program::read(&mut bytes);
     let traced = trace(&program, 0).expect("every program traces");

@@ -6,9 +6,9 @@ use crate::{
     memory::{Allocation, Purpose, Tensor},
     pipeline::{FreeSets, Pipelines, Sets},
     spirv::{Division, Kernel, Target},
-    step::{Encoder, Scratch},
+    step::{Encoder, Scratch, Tensors},
 };
-use adarem::{Backend, Batch, Element, Mismatch, Plan, Tensor as _, backend::packing};
+use adarem::{Backend, Batch, Element, Mismatch, Plan, Stored, Tensor as _, backend::packing};
 use ash::vk;
 use core::{fmt, marker::PhantomData};
 use std::sync::Arc;
@@ -388,23 +388,24 @@ impl<E: Element> Vulkan<E> {
         Ok(self.staging.as_mut().expect("made above"))
     }
 
-    /// Room in the staging buffer for up to `bytes`: its buffer, offset, size and address. Waits where it is full.
+    /// Room in the staging buffer for up to `bytes`: its buffer, offset, size and address. Waits where it is full. Whole
+    /// words are taken, so that numbers of any type fit behind.
     fn room(&mut self, bytes: u64) -> Result<(vk::Buffer, u64, u64, *mut u8), Error> {
         if self.staging()?.used == STAGING {
             self.flush()?;
         }
         let staging = self.staging()?;
         let (offset, size) = (staging.used, bytes.min(STAGING - staging.used));
-        staging.used += size;
+        staging.used += size.next_multiple_of(4);
         // SAFETY: `offset < STAGING`, the size of the mapped memory.
         let address = unsafe { staging.start.add(offset as usize) };
         Ok((staging.allocation.buffer, offset, size, address))
     }
 
-    fn check(
+    fn check<T>(
         &self,
         what: &'static str,
-        tensor: &Tensor<E>,
+        tensor: &Tensor<T>,
         at: usize,
         len: usize,
     ) -> Result<(), Error> {
@@ -425,17 +426,9 @@ impl<E: Element> Vulkan<E> {
             }
         }
     }
-}
 
-impl<E: Element> Backend for Vulkan<E> {
-    type Elem = E;
-    type Tensor = Tensor<E>;
-    type Memory = Tensor<E>;
-    type Error = Error;
-
-    const PACKS: bool = true;
-
-    fn zeros(&mut self, len: usize) -> Result<Tensor<E>, Error> {
+    /// [`zeros`](Backend::zeros) of a type whose zero has no bit set.
+    pub(crate) fn allocate<T>(&mut self, len: usize) -> Result<Tensor<T>, Error> {
         let tensor = Tensor::allocate(self.shared(), len)?;
         let buffer = tensor.buffer();
         self.transfer(|device, commands| {
@@ -445,14 +438,19 @@ impl<E: Element> Backend for Vulkan<E> {
         Ok(tensor)
     }
 
-    fn write(&mut self, to: &mut Tensor<E>, at: usize, from: &[E]) -> Result<(), Error> {
+    /// [`write`](Backend::write), of any type.
+    pub(crate) fn upload<T>(
+        &mut self,
+        to: &mut Tensor<T>,
+        at: usize,
+        from: &[T],
+    ) -> Result<(), Error> {
         self.check("the end of what is written", to, at, from.len())?;
-        let size = E::DTYPE.bytes();
-        let mut offset = to.bytes().start + (at * size) as u64;
+        let mut offset = to.byte(at);
         let mut rest = from;
         while !rest.is_empty() {
             let (staging, place, bytes, address) = self.room(size_of_val(rest) as u64)?;
-            let (now, later) = rest.split_at(bytes as usize / size);
+            let (now, later) = rest.split_at(bytes as usize / size_of::<T>());
             // SAFETY: `address` is the start of `bytes` bytes of mapped memory that no copy under way uses.
             unsafe { core::ptr::copy_nonoverlapping(now.as_ptr().cast(), address, bytes as usize) };
             let region = [vk::BufferCopy {
@@ -471,14 +469,23 @@ impl<E: Element> Backend for Vulkan<E> {
         Ok(())
     }
 
-    fn read(&mut self, from: &Tensor<E>, at: usize, to: &mut [E]) -> Result<(), Error> {
+    /// [`read`](Backend::read), of any type.
+    ///
+    /// # Safety
+    ///
+    /// Any bits are a `T`.
+    pub(crate) unsafe fn download<T>(
+        &mut self,
+        from: &Tensor<T>,
+        at: usize,
+        to: &mut [T],
+    ) -> Result<(), Error> {
         self.check("the end of what is read", from, at, to.len())?;
-        let size = E::DTYPE.bytes();
-        let mut offset = from.bytes().start + (at * size) as u64;
+        let mut offset = from.byte(at);
         let mut rest = to;
         while !rest.is_empty() {
             let (staging, place, bytes, address) = self.room(size_of_val(rest) as u64)?;
-            let (now, later) = rest.split_at_mut(bytes as usize / size);
+            let (now, later) = rest.split_at_mut(bytes as usize / size_of::<T>());
             let region = [vk::BufferCopy {
                 src_offset: offset,
                 dst_offset: place,
@@ -490,7 +497,7 @@ impl<E: Element> Backend for Vulkan<E> {
                 unsafe { device.cmd_copy_buffer(commands, buffer, staging, &region) };
             })?;
             self.shared().wait(copied)?;
-            // SAFETY: the copy of `bytes` bytes to `address` has finished, and any bits are a float.
+            // SAFETY: the copy of `bytes` bytes to `address` has finished, and the caller vouches for any bits.
             unsafe {
                 core::ptr::copy_nonoverlapping(address, now.as_mut_ptr().cast(), bytes as usize)
             };
@@ -500,24 +507,17 @@ impl<E: Element> Backend for Vulkan<E> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        self.shared().wait(self.shared().submitted())?;
-        if let Some(staging) = &mut self.staging {
-            staging.used = 0;
-        }
-        Ok(())
-    }
-
-    fn run(
+    /// Runs a plan over tensors, whose gradients and parameters may be of 16 bits.
+    pub(crate) fn run_over<P: Stored<E>>(
         &mut self,
         plan: &Plan,
         uniforms: &[f64],
-        batch: Batch<'_, '_, Self>,
+        tensors: Tensors<'_, E, P>,
     ) -> Result<(), Error> {
         let shared = self.context.shared().clone();
         shared.check_lost()?;
-        check_batch(&shared, plan, uniforms, &batch)?;
-        if batch.theta.is_empty() {
+        check_tensors(&shared, plan, uniforms, &tensors)?;
+        if tensors.theta.is_empty() {
             return Ok(());
         }
         let floats = self.context.floats(8 * E::DTYPE.bytes() as u32);
@@ -525,10 +525,12 @@ impl<E: Element> Backend for Vulkan<E> {
             dtype: E::DTYPE,
             floats,
             division: self.division,
+            mixed: P::HALF,
         };
         let kernels = self.pipelines.find(plan, target)?;
         let compiled = self.pipelines.get(kernels);
-        self.encoder.cut(&shared, state_bytes::<E>(plan), &batch)?;
+        self.encoder
+            .cut(&shared, state_bytes::<E>(plan), &tensors)?;
         self.scratch
             .fit::<E>(&shared, &compiled.places, &self.encoder)?;
         let sets = self
@@ -552,7 +554,7 @@ impl<E: Element> Backend for Vulkan<E> {
                 &self.scratch,
                 &sets,
                 uniforms,
-                &batch,
+                &tensors,
             );
         }
         if let Some(at) = frame {
@@ -565,6 +567,52 @@ impl<E: Element> Backend for Vulkan<E> {
     }
 }
 
+impl<E: Element> Backend for Vulkan<E> {
+    type Elem = E;
+    type Tensor = Tensor<E>;
+    type Memory = Tensor<E>;
+    type Error = Error;
+
+    const PACKS: bool = true;
+
+    fn zeros(&mut self, len: usize) -> Result<Tensor<E>, Error> {
+        self.allocate(len)
+    }
+
+    fn write(&mut self, to: &mut Tensor<E>, at: usize, from: &[E]) -> Result<(), Error> {
+        self.upload(to, at, from)
+    }
+
+    fn read(&mut self, from: &Tensor<E>, at: usize, to: &mut [E]) -> Result<(), Error> {
+        // SAFETY: any bits are a float.
+        unsafe { self.download(from, at, to) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.shared().wait(self.shared().submitted())?;
+        if let Some(staging) = &mut self.staging {
+            staging.used = 0;
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        plan: &Plan,
+        uniforms: &[f64],
+        batch: Batch<'_, '_, Self>,
+    ) -> Result<(), Error> {
+        let tensors = Tensors {
+            theta: batch.theta,
+            params: &[],
+            grad: batch.grad,
+            slots: batch.slots,
+            carried: batch.carried,
+        };
+        self.run_over(plan, uniforms, tensors)
+    }
+}
+
 /// Bytes of a lane's number in a state vector.
 fn state_bytes<E: Element>(plan: &Plan) -> usize {
     match packing::<Vulkan<E>>(plan.half()) {
@@ -574,11 +622,11 @@ fn state_bytes<E: Element>(plan: &Plan) -> usize {
 }
 
 /// Refuses a step whose buffers do not fit: kernels trust lengths and places.
-fn check_batch<E: Element>(
+fn check_tensors<E: Element, P: Stored<E>>(
     shared: &Arc<Shared>,
     plan: &Plan,
     uniforms: &[f64],
-    batch: &Batch<'_, '_, Vulkan<E>>,
+    tensors: &Tensors<'_, E, P>,
 ) -> Result<(), Error> {
     let equal = |what, tensor, expected, got| match expected == got {
         true => Ok(()),
@@ -591,25 +639,40 @@ fn check_batch<E: Element>(
     };
     let at_least = |what, expected, got: usize| equal(what, 0, expected, got.min(expected));
     equal("the list of uniforms", 0, plan.uniforms(), uniforms.len())?;
-    equal("the list of grads", 0, batch.theta.len(), batch.grad.len())?;
-    at_least("the list of slots", plan.slots(), batch.slots.len())?;
+    equal(
+        "the list of grads",
+        0,
+        tensors.theta.len(),
+        tensors.grad.len(),
+    )?;
+    if P::HALF.is_some() {
+        let (expected, got) = (tensors.theta.len(), tensors.params.len());
+        equal("the list of params", 0, expected, got)?;
+    }
+    at_least("the list of slots", plan.slots(), tensors.slots.len())?;
     at_least(
         "carried",
-        plan.carried() * batch.theta.len(),
-        batch.carried.len(),
+        plan.carried() * tensors.theta.len(),
+        tensors.carried.len(),
     )?;
-    let lanes = batch.ranges().last().map_or(0, |range| range.end);
+    let lanes = tensors.ranges().last().map_or(0, |range| range.end);
     let elements = lanes * state_bytes::<E>(plan) / E::DTYPE.bytes();
-    for slot in batch.slots.iter() {
+    for slot in tensors.slots.iter() {
         at_least("a slot", elements, slot.len())?;
     }
-    for (i, (theta, grad)) in batch.theta.iter().zip(batch.grad).enumerate() {
+    for (i, (theta, grad)) in tensors.theta.iter().zip(tensors.grad).enumerate() {
         equal("grad", i, theta.len(), grad.len())?;
         if !theta.belongs_to(shared) || !grad.belongs_to(shared) {
             return Err(Error::Foreign);
         }
     }
-    for state in batch.slots.iter().chain([&*batch.carried]) {
+    for (i, (theta, params)) in tensors.theta.iter().zip(tensors.params).enumerate() {
+        equal("params", i, theta.len(), params.len())?;
+        if !params.belongs_to(shared) {
+            return Err(Error::Foreign);
+        }
+    }
+    for state in tensors.slots.iter().chain([tensors.carried]) {
         if !state.belongs_to(shared) {
             return Err(Error::Foreign);
         }

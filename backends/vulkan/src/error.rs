@@ -52,6 +52,15 @@ pub enum Error {
         /// The first byte's place.
         offset: u64,
     },
+    /// A tensor of 16-bit numbers starts in the middle of a word.
+    HalfWord {
+        /// What the tensor is to the step: the parameters or the gradient.
+        what: &'static str,
+        /// Which tensor of the list.
+        tensor: usize,
+        /// The first byte's place.
+        offset: u64,
+    },
     /// The device is lost: a fault, a timeout of the driver's watchdog, or removal.
     DeviceLost,
     /// A tensor was given to a backend whose device does not hold it.
@@ -130,6 +139,15 @@ impl fmt::Display for Error {
                 f,
                 "state starts at byte {offset}, and the device needs a multiple of {alignment}: allocate it with \
                  `zeros`"
+            ),
+            Self::HalfWord {
+                what,
+                tensor,
+                offset,
+            } => write!(
+                f,
+                "{what} of tensor {tensor} starts at byte {offset}, and numbers of 16 bits need a multiple of 4: leave \
+                 one number unused before it"
             ),
             Self::DeviceLost => write!(
                 f,

@@ -6,6 +6,7 @@ mod device;
 mod error;
 mod exact;
 mod memory;
+mod mixed;
 mod pipeline;
 pub mod spirv;
 mod step;

@@ -11,8 +11,9 @@ use std::{fmt, sync::Arc};
 
 /// Numbers of type `E` in a part of a `VkBuffer`.
 ///
-/// A tensor is either owned (what [`zeros`](adarem::Backend::zeros) gives; its memory is freed when the last
-/// tensor in it is dropped, which waits for the device) or lent by an engine ([`from_raw`](Self::from_raw); nothing is ever freed).
+/// A tensor is either owned (what [`zeros`](adarem::Backend::zeros) and, of other types,
+/// [`zeros_of`](crate::Vulkan::zeros_of) give; its memory is freed when the last tensor in it is dropped, which waits for
+/// the device) or lent by an engine ([`from_raw`](Self::from_raw); nothing is ever freed).
 pub struct Tensor<E> {
     buffer: vk::Buffer,
     /// First byte within the buffer, a multiple of the element's size.
@@ -135,6 +136,8 @@ impl<E> Tensor<E> {
     ///   backend), memory is bound to it, and it holds the numbers' bytes.
     /// - It outlives the tensor and all work recorded or submitted with it.
     /// - No other tensor given to the same step overlaps it, unless both are gradients.
+    /// - If the numbers have 16 bits, the buffer holds their last word of 32 bits whole, also where they end with half
+    ///   of it. A step may write that half back as it was, so nothing else writes it meanwhile.
     ///
     /// # Panics
     ///
@@ -154,8 +157,9 @@ impl<E> Tensor<E> {
         }
     }
 
+    /// Allocates whole words.
     pub(crate) fn allocate(shared: &Arc<Shared>, len: usize) -> Result<Self, Error> {
-        let bytes = len as u64 * size_of::<E>() as u64;
+        let bytes = (len as u64 * size_of::<E>() as u64).next_multiple_of(4);
         let allocation = Allocation::new(shared, bytes, Purpose::Kernels)?;
         let buffer = allocation.buffer;
         Ok(Self {
@@ -168,7 +172,8 @@ impl<E> Tensor<E> {
     }
 
     /// Cuts the tensor into consecutive ones of these lengths, which share its memory. Drivers allow some
-    /// thousands of allocations; a model of many tensors takes one and cuts it.
+    /// thousands of allocations; a model of many tensors takes one and cuts it. Numbers of 16 bits are best cut where a
+    /// word ends, at even places: [`step_mixed`](crate::Vulkan::step_mixed) takes only what begins there.
     ///
     /// # Errors
     ///
@@ -198,7 +203,7 @@ impl<E> Tensor<E> {
         Ok(lengths
             .iter()
             .map(|&len| {
-                let offset = self.offset + first as u64 * size_of::<E>() as u64;
+                let offset = self.byte(first);
                 first += len;
                 let (buffer, allocation) = (self.buffer, self.allocation.clone());
                 Self {
@@ -221,7 +226,12 @@ impl<E> Tensor<E> {
     /// The bytes of the numbers within the [`buffer`](Self::buffer).
     #[must_use]
     pub fn bytes(&self) -> Range<u64> {
-        self.offset..self.offset + self.len as u64 * size_of::<E>() as u64
+        self.offset..self.byte(self.len)
+    }
+
+    /// The first byte of a number within the buffer.
+    pub(crate) fn byte(&self, number: usize) -> u64 {
+        self.offset + number as u64 * size_of::<E>() as u64
     }
 
     /// Whether it may be used on this device: it was lent for it, or allocated on it.

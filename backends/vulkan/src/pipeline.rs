@@ -3,7 +3,7 @@
 use crate::{
     context::Shared,
     error::{Call, Error},
-    spirv::{self, Kernel, PUSHED, Places, Stage, piece_partials},
+    spirv::{self, Kernel, PUSHED, Places, Stage, piece_params, piece_partials},
 };
 use adarem::{MAX_SLOTS, Plan};
 use ash::vk;
@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bindings of set 1: scalars, carried scalars, table, partials.
 pub(crate) const STEP_BINDINGS: usize = 4;
-/// Bindings of set 0, at most: theta, gradient, slots, partials.
-pub(crate) const PIECE_BINDINGS: usize = 3 + MAX_SLOTS;
+/// Bindings of set 0, at most: theta, gradient, slots, partials, parameters.
+pub(crate) const PIECE_BINDINGS: usize = 4 + MAX_SLOTS;
 
-/// The interface of all kernels of rules with so many slots.
+/// The interface of all kernels of rules with so many slots, in mixed precision or not.
 pub(crate) struct Layout {
     shared: Arc<Shared>,
     pub slots: usize,
+    /// Whether parameters are bound, too.
+    pub mixed: bool,
     /// One piece of one tensor, the step.
     sets: [vk::DescriptorSetLayout; 2],
     /// How to fill a set of each from an array of buffers, in one call and without a heap.
@@ -26,8 +28,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn new(shared: &Arc<Shared>, slots: usize) -> Result<Self, Error> {
-        let bindings = [piece_partials(slots) + 1, STEP_BINDINGS as u32];
+    fn new(shared: &Arc<Shared>, slots: usize, mixed: bool) -> Result<Self, Error> {
+        let bindings = [piece_bindings(slots, mixed), STEP_BINDINGS as u32];
         if bindings.iter().sum::<u32>() > shared.limits.bindings {
             return Err(Error::Missing {
                 device: shared.name(),
@@ -39,6 +41,7 @@ impl Layout {
         let mut layout = Self {
             shared: shared.clone(),
             slots,
+            mixed,
             sets: [vk::DescriptorSetLayout::null(); 2],
             templates: [vk::DescriptorUpdateTemplate::null(); 2],
             pipeline: vk::PipelineLayout::null(),
@@ -102,8 +105,8 @@ impl Layout {
         set: vk::DescriptorSet,
         buffers: &[vk::DescriptorBufferInfo; PIECE_BINDINGS],
     ) {
-        // SAFETY: the template reads `piece_partials(slots) + 1 <= PIECE_BINDINGS` entries; the caller vouches for
-        // the set and the ranges.
+        // SAFETY: the template reads `piece_bindings(..) <= PIECE_BINDINGS` entries; the caller vouches for the set
+        // and the ranges.
         unsafe {
             let data = buffers.as_ptr().cast();
             self.shared
@@ -129,6 +132,14 @@ impl Layout {
                 .device
                 .update_descriptor_set_with_template(set, self.templates[1], data);
         }
+    }
+}
+
+/// Bindings of set 0 for rules with so many slots.
+fn piece_bindings(slots: usize, mixed: bool) -> u32 {
+    match mixed {
+        true => piece_params(slots) + 1,
+        false => piece_partials(slots) + 1,
     }
 }
 
@@ -227,7 +238,7 @@ impl Pipelines {
             plan: plan.clone(),
             target,
             places: Places::of(plan),
-            layout: self.layout(plan.slots())?,
+            layout: self.layout(plan.slots(), target.mixed.is_some())?,
             kernels: Vec::new(),
         };
         for mut kernel in spirv::kernels(plan, target) {
@@ -240,11 +251,12 @@ impl Pipelines {
         Ok(compiled)
     }
 
-    fn layout(&mut self, slots: usize) -> Result<Arc<Layout>, Error> {
-        if let Some(layout) = self.layouts.iter().find(|layout| layout.slots == slots) {
+    fn layout(&mut self, slots: usize, mixed: bool) -> Result<Arc<Layout>, Error> {
+        let same = |layout: &&Arc<Layout>| (layout.slots, layout.mixed) == (slots, mixed);
+        if let Some(layout) = self.layouts.iter().find(same) {
             return Ok(layout.clone());
         }
-        let layout = Arc::new(Layout::new(&self.shared, slots)?);
+        let layout = Arc::new(Layout::new(&self.shared, slots, mixed)?);
         self.layouts.push(layout.clone());
         Ok(layout)
     }
@@ -301,7 +313,8 @@ pub(crate) struct Sets {
 impl Sets {
     fn new(layout: &Arc<Layout>, pieces: usize) -> Result<Self, Error> {
         let device = &layout.shared.device;
-        let bindings = pieces * (piece_partials(layout.slots) as usize + 1) + STEP_BINDINGS;
+        let of_a_piece = piece_bindings(layout.slots, layout.mixed) as usize;
+        let bindings = pieces * of_a_piece + STEP_BINDINGS;
         let sizes = [vk::DescriptorPoolSize::default()
             .ty(vk::DescriptorType::STORAGE_BUFFER)
             .descriptor_count(bindings as u32)];

@@ -18,19 +18,21 @@
 //!   [written tree](adarem::fold). Lane `i` of a chunk belongs to accumulator `i % 512` and so to invocation
 //!   `i % 128`: neighbours read neighbours. The first two halvings happen within an invocation, the other seven
 //!   in shared memory.
-//! - Where state is [packed](adarem::backend::packing) two neighbouring lanes share a word, and so an invocation:
-//!   invocation `j` owns the accumulators `2 j`, `2 j + 1` and those 256 further on, and the second halving happens in
-//!   shared memory too. The tree is the same. Numbers of 16 bits are widened and narrowed on their bits, exactly.
+//! - Where a pass touches numbers of 16 bits, be it [packed](adarem::backend::packing) state, gradients or parameters in
+//!   [mixed precision](Target::mixed), two neighbouring lanes share a word, and so an invocation: invocation `j` owns the
+//!   accumulators `2 j`, `2 j + 1` and those 256 further on, and the second halving happens in shared memory too. The tree
+//!   is the same. Numbers of 16 bits are widened, rounded and narrowed on their bits.
 //! - Division and square root of scalars are computed by integers, correctly rounded. For those of lanes,
 //!   [`Division`] chooses.
 //!
 //! # What a kernel sees
 //!
-//! Set 0 is one piece of one tensor: theta, its gradient, the slots, the partials of its chunks. Set 1 is the
-//! step: the scalars (uniforms, a zero, results of group folds, a record for each tensor), the carried scalars, a table
-//! of each tensor's partials, all partials. Four words are pushed: lanes or tensors to work on, the first element
-//! of theta and of the gradient within their bindings, the tensor; with packed state a fifth, its first word within its
-//! binding.
+//! Set 0 is one piece of one tensor: theta, its gradient, the slots, the partials of its chunks; in mixed precision the
+//! parameters, too. Set 1 is the step: the scalars (uniforms, a zero, results of group folds, a record for each tensor),
+//! the carried scalars, a table of each tensor's partials, all partials. Four words are pushed: lanes or tensors to work
+//! on, the first element of theta and of the gradient within their bindings, the tensor; with packed state a fifth, its
+//! first word within its binding; in mixed precision always six, the last the first word of the parameters within theirs.
+//! There the gradient's place, too, counts words.
 
 mod pairs;
 
@@ -52,7 +54,7 @@ pub(crate) const INVOCATIONS: u32 = 128;
 /// Accumulators that an invocation owns.
 const OWNED: usize = WIDTH / INVOCATIONS as usize;
 /// Words that are pushed.
-pub(crate) const PUSHED: usize = 5;
+pub(crate) const PUSHED: usize = 6;
 
 /// How lanes divide and take square roots. Scalars are always exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,6 +76,9 @@ pub struct Target {
     pub floats: Floats,
     /// How lanes divide.
     pub division: Division,
+    /// The type of the gradients, and of the parameters that become what theta becomes, where a step is in mixed
+    /// precision. Only beside `f32`.
+    pub mixed: Option<Half>,
 }
 
 /// Which part of a step a kernel is, and so over what it is dispatched.
@@ -107,7 +112,8 @@ pub struct Kernel {
 /// use adarem::{AdaRem, AdaRemS, Dtype, trace::trace};
 /// use adarem_vulkan::{Division, Floats, spirv::{Stage, Target, kernels}};
 ///
-/// let target = Target { dtype: Dtype::F32, floats: Floats::default(), division: Division::Exact };
+/// let (floats, division) = (Floats::default(), Division::Exact);
+/// let target = Target { dtype: Dtype::F32, floats, division, mixed: None };
 /// let adarem = kernels(&trace(&AdaRem::default(), 0)?.plan, target);
 /// let stages: Vec<_> = adarem.iter().map(|kernel| kernel.stage).collect();
 /// assert_eq!(stages, [Stage::Chunks { pass: 0 }, Stage::Tensors]);
@@ -255,19 +261,26 @@ pub(crate) fn piece_partials(slots: usize) -> u32 {
     2 + slots as u32
 }
 
+/// The binding behind it, of the parameters of a piece in mixed precision.
+pub(crate) fn piece_params(slots: usize) -> u32 {
+    piece_partials(slots) + 1
+}
+
 /// What is pushed, by place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Pushed {
     /// Lanes of the piece, or tensors of the step.
     Count,
     /// The first element of theta within its binding.
     Theta,
-    /// The first element of the gradient within its binding.
+    /// The first element of the gradient within its binding; in mixed precision its first word.
     Grad,
     /// The tensor, or the first of the dispatch.
     Tensor,
     /// The first word of packed state within its binding.
     State,
+    /// The first word of the parameters within their binding.
+    Params,
 }
 
 /// How the state vectors of a plan are packed.
@@ -304,6 +317,8 @@ struct Emitter<'p> {
     native: bool,
     /// How state lies in memory.
     packed: Option<Half>,
+    /// How the gradient and the parameters do, in mixed precision.
+    mixed: Option<Half>,
     m: Module,
     format: Format,
     real: u32,
@@ -361,9 +376,11 @@ impl<'p> Emitter<'p> {
         let word = m.ty(op::TYPE_INT, &[format.width, 0]);
         let u32 = m.u32();
         let packed = packed(plan, target.dtype);
-        let members = match packed {
-            Some(_) => PUSHED,
-            None => Pushed::State as usize,
+        let mixed = target.mixed.filter(|_| format.width == 32);
+        let members = match (mixed, packed) {
+            (Some(_), _) => PUSHED,
+            (None, Some(_)) => Pushed::Params as usize,
+            (None, None) => Pushed::State as usize,
         };
         let pushed = m.ty(op::TYPE_STRUCT, &[u32; PUSHED][..members]);
         m.decorate(pushed, &[decoration::BLOCK]);
@@ -395,6 +412,7 @@ impl<'p> Emitter<'p> {
             lanes,
             native,
             packed,
+            mixed,
             m,
             format,
             real,
@@ -418,12 +436,9 @@ impl<'p> Emitter<'p> {
         let [count, theta_first, grad_first, tensor] =
             [Pushed::Count, Pushed::Theta, Pushed::Grad, Pushed::Tensor].map(|p| self.pushed(p));
         let zero = self.m.word(0);
-        // State is walked lane by lane, as theta and the gradient are, or in pairs.
+        // State and the gradient are walked lane by lane, as theta is, or in pairs.
         let in_full = self.packed.map_or(plan.slots(), |_| 0);
-        let pairs = self
-            .packed
-            .map(|half| (half, pairs::Slot::all(plan, what, &ops)))
-            .filter(|(_, slots)| !slots.is_empty());
+        let pairs = self.vectors(what, &ops);
         let of = |binding, first| move |id| (binding, first, id);
         let outputs = (what.theta().into_iter().map(of(THETA, theta_first)))
             .chain((0..in_full).filter_map(|k| what.slot(k).map(of(slot(k), zero))))
@@ -432,18 +447,14 @@ impl<'p> Emitter<'p> {
         self.written = outputs
             .iter()
             .map(|&(binding, ..)| binding)
-            .chain(
-                pairs
-                    .iter()
-                    .flat_map(|(_, slots)| slots.iter().filter_map(pairs::Slot::written)),
-            )
+            .chain(pairs.iter().filter_map(pairs::Vector::written))
             .chain([partials])
             .collect();
         let loads = ops
             .iter()
             .filter_map(|id| match plan.op(id) {
                 Op::Theta(_) => Some((THETA, theta_first, id)),
-                Op::Grad(_) => Some((GRAD, grad_first, id)),
+                Op::Grad(_) if self.mixed.is_none() => Some((GRAD, grad_first, id)),
                 Op::Slot(_, k) if usize::from(k) < in_full => Some((slot(k.into()), zero, id)),
                 _ => None,
             })
@@ -466,7 +477,7 @@ impl<'p> Emitter<'p> {
             .collect::<Vec<_>>();
 
         // Loads first, then arithmetic, then stores: so many loads are under way at once.
-        let beside = pairs.as_ref().map_or(1, |_| pairs::LANES);
+        let beside = if pairs.is_empty() { 1 } else { pairs::LANES };
         let tree = self.begin_tree(&folds, from, to, count, beside);
         let loaded = tree
             .lanes
@@ -474,9 +485,7 @@ impl<'p> Emitter<'p> {
         for (k, &(.., id)) in loads.iter().enumerate() {
             values.set(id, core::array::from_fn(|j| loaded[j][k]));
         }
-        let words = pairs
-            .as_ref()
-            .map(|(half, slots)| self.load_pairs(*half, slots, &tree, count, &mut values));
+        let words = (!pairs.is_empty()).then(|| self.load_pairs(&pairs, &tree, count, &mut values));
         for id in ops.iter() {
             if self.lanes.contains(id) && !values.has(id) {
                 let value = core::array::from_fn(|j| self.evaluate(id, |a| values.get(a)[j]));

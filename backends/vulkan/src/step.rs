@@ -2,15 +2,33 @@
 
 use crate::{
     context::Shared,
-    device::Vulkan,
     error::Error,
-    memory::{Allocation, Purpose},
+    memory::{Allocation, Purpose, Tensor},
     pipeline::{Compiled, PIECE_BINDINGS, Sets},
-    spirv::{INVOCATIONS, PUSHED, Places, Stage, piece_partials},
+    spirv::{INVOCATIONS, PUSHED, Places, Stage, piece_params, piece_partials},
 };
-use adarem::{Batch, CHUNK, Element, Real, Tensor as _, plan::MAX_UNIFORMS};
+use adarem::{CHUNK, Element, Real, Tensor as _, plan::MAX_UNIFORMS};
 use ash::vk;
+use core::ops::Range;
 use std::sync::Arc;
+
+/// The tensors of one step, as a [`Batch`](adarem::Batch) has them, with gradients of type `P`; and, where that is a half
+/// type, the parameters that theta is copied to.
+pub(crate) struct Tensors<'a, E, P> {
+    pub theta: &'a [&'a mut Tensor<E>],
+    /// None where `P` is not a half type.
+    pub params: &'a [&'a mut Tensor<P>],
+    pub grad: &'a [&'a Tensor<P>],
+    pub slots: &'a [Tensor<E>],
+    pub carried: &'a Tensor<E>,
+}
+
+impl<E, P> Tensors<'_, E, P> {
+    /// Where the state of each tensor lies, as [`Batch::ranges`](adarem::Batch::ranges) says.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        adarem::backend::ranges(self.theta.iter().map(|theta| theta.len()))
+    }
+}
 
 /// `vkCmdUpdateBuffer` takes so many bytes at a time.
 const UPDATE: usize = 65536;
@@ -78,7 +96,7 @@ impl Scratch {
 #[derive(Default)]
 pub(crate) struct Encoder {
     /// Of each piece: lanes, first element of theta and of the gradient in their bindings, tensor, first word of packed
-    /// state in its binding. Just what is pushed.
+    /// state and of the parameters in theirs. Just what is pushed.
     pieces: Vec<[u32; PUSHED]>,
     /// Of each tensor: its first row of partials and its number of chunks. Just what the kernels read.
     table: Vec<u32>,
@@ -111,11 +129,11 @@ impl Encoder {
     }
 
     /// Cuts a step's tensors, whose state takes so many bytes a lane.
-    pub fn cut<E: Element>(
+    pub fn cut<E: Element, P>(
         &mut self,
         shared: &Arc<Shared>,
         state_bytes: usize,
-        batch: &Batch<'_, '_, Vulkan<E>>,
+        batch: &Tensors<'_, E, P>,
     ) -> Result<(), Error> {
         let size = E::DTYPE.bytes() as u64;
         let limits = shared.limits;
@@ -138,13 +156,15 @@ impl Encoder {
             self.rows += chunks.next_multiple_of(rows);
             for first in (0..len).step_by(self.lanes) {
                 let lanes = self.lanes.min(len - first);
-                // What lies before the piece in its binding.
+                // What lies before the piece in its binding, in elements or in words of as many bytes.
                 let before = |offset: u64| (offset % limits.offset_alignment / size) as u32;
-                let [theta, grad] = [&**theta, grad]
-                    .map(|tensor| before(tensor.bytes().start + first as u64 * size));
+                let (theta, grad) = (before(theta.byte(first)), before(grad.byte(first)));
+                let params = batch.params.get(tensor as usize);
+                let params = params.map_or(0, |params| before(params.byte(first)));
                 // Slots themselves are aligned.
                 let state = before(((state.start + first) * state_bytes) as u64);
-                self.pieces.push([lanes as u32, theta, grad, tensor, state]);
+                self.pieces
+                    .push([lanes as u32, theta, grad, tensor, state, params]);
             }
         }
         // A row's number is a word of the table.
@@ -161,7 +181,7 @@ impl Encoder {
     /// `commands` is being recorded for the device of `shared`, outside a render pass; `sets` serve the layout and
     /// the pieces, and nothing unfinished uses them; all buffers live until the commands have finished.
     #[allow(clippy::too_many_arguments)]
-    pub unsafe fn record<E: Element>(
+    pub unsafe fn record<E: Element, P>(
         &self,
         shared: &Arc<Shared>,
         commands: vk::CommandBuffer,
@@ -169,7 +189,7 @@ impl Encoder {
         scratch: &Scratch,
         sets: &Sets,
         uniforms: &[f64],
-        batch: &Batch<'_, '_, Vulkan<E>>,
+        batch: &Tensors<'_, E, P>,
     ) {
         let recorder = Recorder {
             device: &shared.device,
@@ -207,6 +227,7 @@ impl Encoder {
 
             recorder.bind(1, sets.step());
             let count = self.tensors() as u32;
+            let from = |tensor| [count, 0, 0, tensor, 0, 0];
             for (k, &(stage, pipeline)) in compiled.kernels.iter().enumerate() {
                 if k > 0 {
                     recorder.kernels_before_kernels();
@@ -221,18 +242,15 @@ impl Encoder {
                     }
                     Stage::Tensors => {
                         for first in (0..count).step_by(limits.groups as usize) {
-                            recorder.dispatch(
-                                &[count, 0, 0, first, 0],
-                                limits.groups.min(count - first),
-                            );
+                            recorder.dispatch(&from(first), limits.groups.min(count - first));
                         }
                     }
-                    Stage::Group => recorder.dispatch(&[count, 0, 0, 0, 0], 1),
+                    Stage::Group => recorder.dispatch(&from(0), 1),
                     Stage::Scalars => {
                         let most = limits.groups.saturating_mul(INVOCATIONS);
                         for first in (0..count).step_by(most as usize) {
                             let groups = (count - first).min(most).div_ceil(INVOCATIONS);
-                            recorder.dispatch(&[count, 0, 0, first, 0], groups);
+                            recorder.dispatch(&from(first), groups);
                         }
                     }
                 }
@@ -247,7 +265,7 @@ impl Encoder {
     ///
     /// As [`record`](Self::record).
     #[allow(clippy::too_many_arguments)]
-    unsafe fn point<E: Element>(
+    unsafe fn point<E: Element, P>(
         &self,
         shared: &Arc<Shared>,
         compiled: &Compiled,
@@ -255,7 +273,7 @@ impl Encoder {
         partials: vk::Buffer,
         table: vk::Buffer,
         sets: &Sets,
-        batch: &Batch<'_, '_, Vulkan<E>>,
+        batch: &Tensors<'_, E, P>,
     ) {
         let whole = |buffer| vk::DescriptorBufferInfo {
             buffer,
@@ -277,32 +295,33 @@ impl Encoder {
             compiled.layout.point_step(sets.step(), &step);
             let mut pieces = sets.pieces().iter();
             let tensors = batch.theta.iter().zip(batch.grad).zip(batch.ranges());
-            for (((theta, grad), state), entry) in tensors.zip(self.table.chunks_exact(2)) {
+            let tensors = tensors.zip(self.table.chunks_exact(2)).enumerate();
+            for (tensor, (((theta, grad), state), entry)) in tensors {
                 for first in (0..theta.len()).step_by(self.lanes) {
                     let Some(&set) = pieces.next() else { return };
                     let lanes = self.lanes.min(theta.len() - first);
-                    let range = |buffer, from: u64, at: usize, len: usize| {
-                        bound(
-                            buffer,
-                            from + at as u64 * size,
-                            len as u64 * size,
-                            alignment,
-                        )
+                    // A number of 16 bits comes with its neighbour.
+                    let range = |buffer, from: u64, numbers: usize, bytes: usize| {
+                        let bytes = (numbers * bytes) as u64;
+                        bound(buffer, from, bytes.next_multiple_of(size), alignment)
                     };
                     let mut buffers = [whole(scalars); PIECE_BINDINGS];
-                    buffers[0] = range(theta.buffer(), theta.bytes().start, first, lanes);
-                    buffers[1] = range(grad.buffer(), grad.bytes().start, first, lanes);
-                    for (binding, slot) in buffers[2..].iter_mut().zip(batch.slots.iter()) {
+                    buffers[0] = range(theta.buffer(), theta.byte(first), lanes, size_of::<E>());
+                    buffers[1] = range(grad.buffer(), grad.byte(first), lanes, size_of::<P>());
+                    for (binding, slot) in buffers[2..].iter_mut().zip(batch.slots) {
                         let at = (state.start + first) * self.state_bytes;
-                        // A packed number comes with its neighbour.
-                        let bytes = (lanes * self.state_bytes).next_multiple_of(E::DTYPE.bytes());
-                        let offset = slot.bytes().start + at as u64;
-                        *binding = bound(slot.buffer(), offset, bytes as u64, alignment);
+                        let from = slot.bytes().start + at as u64;
+                        *binding = range(slot.buffer(), from, lanes, self.state_bytes);
                     }
                     if stride > 0 {
                         let row = entry[0] as usize + first / CHUNK;
+                        let (from, rows) = ((row * stride) as u64 * size, lanes.div_ceil(CHUNK));
                         buffers[piece_partials(slots) as usize] =
-                            range(partials, 0, row * stride, lanes.div_ceil(CHUNK) * stride);
+                            range(partials, from, rows * stride, size_of::<E>());
+                    }
+                    if let Some(params) = batch.params.get(tensor) {
+                        buffers[piece_params(slots) as usize] =
+                            range(params.buffer(), params.byte(first), lanes, size_of::<P>());
                     }
                     compiled.layout.point_piece(set, &buffers);
                 }

@@ -4,14 +4,14 @@
 
 mod support;
 
-use adarem::{AdaRem, AdaRemS, Adam, Backend, Element, Optimizer, Rule, Scope};
+use adarem::{AdaRem, AdaRemS, Adam, Backend, Bf16, Element, F16, Optimizer, Rule, Scope};
 use adarem_adapters::HalfState;
 use adarem_conformance::Random;
 use adarem_vulkan::{Choice, Context, Division, Vulkan};
 use ash::vk::{self, Handle};
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::process::Command;
-use support::{engine::Engine, upload};
+use support::{compare_mixed, engine::Engine, upload};
 
 const LAYER: &str = "VK_LAYER_KHRONOS_validation";
 /// Names the barriers that the child leaves out.
@@ -155,7 +155,7 @@ fn layers_see_every_missing_barrier() {
     assert!(hazard(u32::MAX), "without any barrier");
 }
 
-/// Steps of several rules in both types, copies, tensors cut from one allocation.
+/// Steps of several rules in both types and in mixed precision, copies, tensors cut from one allocation.
 #[test]
 fn child_steps_on_its_own_device() {
     if !is_child() {
@@ -195,6 +195,11 @@ fn child_steps_on_its_own_device() {
     let context = Context::open(&Choice::Best).unwrap();
     rules::<f32>(&context);
     rules::<f64>(&context);
+    let (mut vulkan, lengths) = (Vulkan::<f32>::new(&context).unwrap(), [5000, 0, 1, 4096]);
+    let (full, packed) = (AdaRem::default(), HalfState::bf16(AdaRemS::default()));
+    // The layer sees what is bound, so tensors lie where a binding may begin.
+    compare_mixed::<Bf16, _>(&mut vulkan, &full, &lengths, 512, Random::mild).unwrap();
+    compare_mixed::<F16, _>(&mut vulkan, &packed, &lengths, 512, Random::mild).unwrap();
 }
 
 static BARRIERS: AtomicU32 = AtomicU32::new(0);

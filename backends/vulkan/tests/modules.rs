@@ -3,8 +3,8 @@
 mod support;
 
 use adarem::{
-    AdaRem, AdaRemS, Adam, Bf16, Dtype, F16, Plan, Rule, Scope, Setting, SgdM, Tunable, plan::Op,
-    rules, trace::trace,
+    AdaRem, AdaRemS, Adam, Bf16, Dtype, F16, Half, Plan, Rule, Scope, Setting, SgdM, Tunable,
+    plan::Op, rules, trace::trace,
 };
 use adarem_adapters::HalfState;
 use adarem_vulkan::{
@@ -31,10 +31,14 @@ fn targets() -> Vec<Target> {
                     dtype,
                     floats,
                     division,
+                    mixed: None,
                 });
             }
         }
     }
+    let in_full = targets[0];
+    let mixed = [Half::Bf16, Half::F16].map(Some);
+    targets.extend(mixed.map(|mixed| Target { mixed, ..in_full }));
     targets
 }
 
@@ -153,6 +157,18 @@ fn the_same_plan_gives_the_same_words() {
     }
 }
 
+/// Beside `f64` there are no numbers of 16 bits.
+#[test]
+fn in_f64_no_precision_is_mixed() {
+    let plan = trace(&adarem::AdaRemS::default(), 0).unwrap().plan;
+    for target in targets() {
+        let mixed = Some(Half::Bf16);
+        let same = kernels(&plan, target) == kernels(&plan, Target { mixed, ..target });
+        let already = target.mixed == mixed;
+        assert_eq!(same, already || target.dtype == Dtype::F64, "{target:?}");
+    }
+}
+
 /// A module's instructions: opcode and operands.
 fn instructions(words: &[u32]) -> impl Iterator<Item = (u32, &[u32])> {
     let mut rest = &words[5..];
@@ -264,13 +280,15 @@ fn a_step_has_the_stages_that_its_plan_needs() {
 }
 
 /// Loads and stores of the kernel that rewrites the lanes of a rule with one slot, from its words: what goes through
-/// bindings of theta, the gradient and the slot, all of 4 bytes. An invocation works on four lanes side by side.
-fn moved<R: Rule>(rule: &R) -> (usize, usize) {
+/// bindings of theta, the gradient, the slot and the parameters, all of 4 bytes. An invocation works on four lanes side
+/// by side.
+fn moved<R: Rule>(rule: &R, mixed: Option<Half>) -> (usize, usize) {
     const STORAGE_BUFFER: u32 = 12;
     let target = Target {
         dtype: Dtype::F32,
         floats: Floats::default(),
         division: Division::Exact,
+        mixed,
     };
     let plan = trace(rule, 1).unwrap().plan;
     let words = &kernels(&plan, target)[0].words;
@@ -281,8 +299,8 @@ fn moved<R: Rule>(rule: &R) -> (usize, usize) {
         match instruction {
             (71, &[id, 33, binding]) => drop(bindings.insert(id, binding)),
             (71, &[id, 34, set]) => drop(sets.insert(id, set)),
-            // Theta, the gradient, m; behind them lie the partials.
-            (59, &[_, id, STORAGE_BUFFER]) if sets[&id] == 0 && bindings[&id] < 3 => {
+            // Theta, the gradient, m, the partials, the parameters.
+            (59, &[_, id, STORAGE_BUFFER]) if sets[&id] == 0 && bindings[&id] != 3 => {
                 buffers.insert(id);
             }
             (65, &[_, id, base, ..]) if buffers.contains(&base) => drop(pointers.insert(id)),
@@ -296,7 +314,7 @@ fn moved<R: Rule>(rule: &R) -> (usize, usize) {
 
 #[test]
 fn adarem_moves_20_bytes_a_parameter() {
-    let (loads, stores) = moved(&AdaRem::default());
+    let (loads, stores) = moved(&AdaRem::default(), None);
     assert_eq!((loads, stores), (4 * 3, 4 * 2), "theta, grad, m; theta, m");
     assert_eq!((loads + stores) * size_of::<f32>() / 4, 20);
 }
@@ -305,15 +323,30 @@ fn adarem_moves_20_bytes_a_parameter() {
 #[test]
 fn with_m_in_16_bits_it_moves_16() {
     for moved in [
-        moved(&HalfState::bf16(AdaRem::default())),
-        moved(&HalfState::f16(AdaRem::default())),
+        moved(&HalfState::bf16(AdaRem::default()), None),
+        moved(&HalfState::f16(AdaRem::default()), None),
     ] {
         assert_eq!(moved, (4 * 2 + 2, 4 + 2), "theta, grad, m; theta, m");
         assert_eq!((moved.0 + moved.1) * size_of::<f32>() / 4, 16);
     }
 }
 
-/// Packed state needs nothing of the device that state in full does not.
+/// So do the gradient and the parameters. What the parameters' words held is loaded only where a tensor ends with half a
+/// word.
+#[test]
+fn in_mixed_precision_it_moves_16_too() {
+    for mixed in [Half::Bf16, Half::F16].map(Some) {
+        let (loads, stores) = moved(&HalfState::f16(AdaRem::default()), mixed);
+        let at_the_end = 2;
+        assert_eq!(loads - at_the_end, 4 + 2 + 2, "theta; grad, m");
+        assert_eq!(stores, 4 + 2 + 2, "theta; m, params");
+        assert_eq!((loads - at_the_end + stores) * size_of::<f32>() / 4, 16);
+        let (loads, stores) = moved(&AdaRem::default(), mixed);
+        assert_eq!((loads - at_the_end, stores), (4 + 2 + 4, 4 + 4 + 2));
+    }
+}
+
+/// Packed state needs nothing of the device that state in full does not, nor does mixed precision.
 #[test]
 fn no_kernel_asks_for_words_of_16_bits() {
     const CAPABILITY: u32 = 17;
@@ -321,15 +354,20 @@ fn no_kernel_asks_for_words_of_16_bits() {
     const TYPE_FLOAT: u32 = 22;
     let target = targets()[0];
     assert_eq!(
-        (target.dtype, target.floats),
-        (Dtype::F32, Floats::default())
+        (target.dtype, target.floats, target.mixed),
+        (Dtype::F32, Floats::default(), None)
     );
     let plans = [
         trace(&HalfState::bf16(AdaRemS::default()), 1),
         trace(&HalfState::f16(AdaRemS::default()), 1),
     ];
     for plan in plans.map(|traced| traced.unwrap().plan) {
-        for kernel in kernels(&plan, target) {
+        let lent = [None, Some(Half::Bf16), Some(Half::F16)];
+        let targets = lent.map(|mixed| Target { mixed, ..target });
+        for kernel in targets
+            .into_iter()
+            .flat_map(|target| kernels(&plan, target))
+        {
             let mut shader = 0;
             for instruction in instructions(&kernel.words) {
                 match instruction {

@@ -2,12 +2,12 @@
 
 mod support;
 
-use adarem::{AdaRemS, Adam, Half, Rule};
+use adarem::{AdaRemS, Adam, Bf16, F16, Half, Rule, Stored};
 use adarem_adapters::HalfState;
 use adarem_conformance::{Random, agree};
 use adarem_vulkan::{Vulkan, spirv::Kernel};
 use support::{
-    compare, of_16_bits,
+    compare, compare_mixed, of_16_bits,
     probe::{Folds, Keeps, Probe, Swaps},
 };
 
@@ -255,7 +255,12 @@ fn packed(fault: fn(&mut Vec<u32>) -> usize) -> Vec<(Result<(), String>, bool)> 
 
 /// A fault in packed state that one of the comparisons must see.
 fn red_packed(what: &str, fault: fn(&mut Vec<u32>) -> usize) {
-    let outcomes = packed(fault);
+    is_seen(what, packed(fault));
+}
+
+/// One of the comparisons, if there is a device for them, has found a place for the fault, and one says so.
+#[track_caller]
+fn is_seen(what: &str, outcomes: Vec<(Result<(), String>, bool)>) {
     if outcomes.is_empty() {
         return;
     }
@@ -337,4 +342,82 @@ fn writing_behind_an_odd_tensor_is_seen() {
         assert!(planted);
         println!("{}", outcome.expect_err("a planted fault must be seen"));
     }
+}
+
+/// What comparisons in mixed precision say, all with the same fault, and whether it found a place: theta becomes its
+/// opposite, of any bits or half-way between two numbers of 16 bits.
+fn mixed(fault: fn(&mut Vec<u32>) -> usize) -> Vec<(Result<(), String>, bool)> {
+    fn halfway<const PLACES: u32>(random: &mut Random) -> f32 {
+        let bits = (random.bits() >> 32) as u32;
+        let middle = 1 << (PLACES - 1);
+        let below = bits >> PLACES << PLACES | middle;
+        match bits & 7 {
+            // From a little below the subnormal numbers of f16 to a little above its largest.
+            0 => f32::from_bits(below & 0x87ff_ffff | 0x3000_0000),
+            1 => f32::from_bits(below & 0x87ff_ffff | 0x4000_0000),
+            2 => f32::from_bits(below + 1),
+            3 => f32::from_bits(0x7f80_0001),
+            _ => random.any(),
+        }
+    }
+    fn negated<P: Stored<f32>>(
+        fault: fn(&mut Vec<u32>) -> usize,
+        draw: fn(&mut Random) -> f32,
+    ) -> Option<(Result<(), String>, bool)> {
+        faulty(fault, |vulkan| {
+            compare_mixed::<P, _>(vulkan, &Probe::Neg, &[1, 70_001, 0, 4097], 2, draw)
+        })
+    }
+    let outcomes = [
+        negated::<Bf16>(fault, halfway::<16>),
+        negated::<F16>(fault, halfway::<13>),
+        negated::<F16>(fault, halfway::<20>),
+    ];
+    outcomes.into_iter().flatten().collect()
+}
+
+/// A fault in mixed precision that one of the comparisons must see.
+fn red_mixed(what: &str, fault: fn(&mut Vec<u32>) -> usize) {
+    is_seen(what, mixed(fault));
+}
+
+#[test]
+fn without_a_fault_mixed_precision_is_green() {
+    for (outcome, _) in mixed(|words| words.len()) {
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn faults_in_mixed_precision_are_seen() {
+    red_mixed("a tie goes up", |words| {
+        change_constant(words, 0x7fff, 0x8000)
+    });
+    red_mixed("a NaN loses its quiet bit", |words| {
+        change_constant(words, 0x0040_0000, 0)
+    });
+    red_mixed("a leading 1 is lost", |words| {
+        change_constant(words, 0x0080_0000, 0)
+    });
+    red_mixed("the smallest normal number loses one place more", |words| {
+        change_constant(words, 113, 114)
+    });
+    red_mixed("a number below all of them loses too few places", |words| {
+        change_constant(words, 101, 103)
+    });
+    red_mixed("a fraction loses a place too many", |words| {
+        change_constant(words, 126, 127)
+    });
+    red_mixed("half a place is counted as less", |words| {
+        change_constant(words, 93, 92)
+    });
+    red_mixed("the exponent lies too low", |words| {
+        change_constant(words, 10, 9)
+    });
+    red_mixed("infinity begins too late", |words| {
+        change_constant(words, 65520f32.to_bits() - 1, 131072f32.to_bits())
+    });
+    red_mixed("what lies behind an odd tensor is not kept", |words| {
+        change_upper_half(words, |halves| halves[1] = halves[0])
+    });
 }

@@ -4,7 +4,7 @@
 pub mod engine;
 pub mod probe;
 
-use adarem::{Backend, Element, Half, Optimizer, Rule, backend::packing};
+use adarem::{Backend, Element, Half, Optimizer, Rule, Stored, backend::packing};
 use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
@@ -172,6 +172,125 @@ pub fn compare<E: Element, R: Rule + Clone>(
         }
         let carried = download(vulkan, on_device.carried());
         difference(&what("carried"), on_host.carried(), &carried)?;
+    }
+    Ok(())
+}
+
+/// Parameters or gradients in one allocation, each behind `gap` numbers that no step may touch, and one more where it
+/// is odd, so that the next begins a word.
+pub struct Lent<P> {
+    gaps: Vec<(Tensor<P>, Vec<P>)>,
+    pub tensors: Vec<Tensor<P>>,
+}
+
+impl<P: Stored<f32>> Lent<P> {
+    /// Draws all numbers, those of the gaps too.
+    pub fn new(
+        vulkan: &mut Vulkan<f32>,
+        lengths: &[usize],
+        gap: usize,
+        mut draw: impl FnMut() -> f32,
+    ) -> Self {
+        assert!(gap.is_multiple_of(2), "a gap ends with a word");
+        let ends = lengths.iter().flat_map(|&len| [len, gap + len % 2]);
+        let parts = Vec::from_iter(core::iter::once(gap).chain(ends));
+        let numbers = (0..parts.iter().sum()).map(|_| P::store(draw()));
+        let numbers = Vec::from_iter(numbers);
+        let mut all = vulkan.zeros_of(numbers.len()).unwrap();
+        vulkan.write_of(&mut all, 0, &numbers).unwrap();
+        let (mut gaps, mut tensors, mut at) = (Vec::new(), Vec::new(), 0);
+        for (i, part) in all.split(&parts).unwrap().into_iter().enumerate() {
+            let held = numbers[at..][..parts[i]].to_vec();
+            at += held.len();
+            match i % 2 {
+                0 => gaps.push((part, held)),
+                _ => tensors.push(part),
+            }
+        }
+        Self { gaps, tensors }
+    }
+
+    /// Whether the gaps hold what they held.
+    pub fn gaps(&self, vulkan: &mut Vulkan<f32>) -> Result<(), String> {
+        self.gaps
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, (gap, held))| {
+                let now = numbers_of(vulkan, gap);
+                difference(&format!("gap {i}"), &loaded(held), &loaded(&now))
+            })
+    }
+}
+
+/// A tensor's numbers, of any type.
+pub fn numbers_of<P: Stored<f32>>(vulkan: &mut Vulkan<f32>, tensor: &Tensor<P>) -> Vec<P> {
+    let mut numbers = vec![P::default(); adarem::Tensor::len(tensor)];
+    vulkan.read_of(tensor, 0, &mut numbers).unwrap();
+    numbers
+}
+
+/// Numbers of 16 bits in full.
+pub fn loaded<P: Stored<f32>>(numbers: &[P]) -> Vec<f32> {
+    numbers.iter().map(|x| x.load()).collect()
+}
+
+/// As [`compare`], in mixed precision; what lies between the parameters must stay as it is.
+pub fn compare_mixed<P: Stored<f32>, R: Rule + Clone>(
+    vulkan: &mut Vulkan<f32>,
+    rule: &R,
+    lengths: &[usize],
+    gap: usize,
+    draw: fn(&mut Random) -> f32,
+) -> Result<(), String> {
+    let mut random = Random::new(lengths.iter().sum::<usize>() as u64 + 7);
+    let mut cpu = Cpu::<f32>::new();
+    let mut on_host = Optimizer::<R, Cpu<f32>>::new(rule.clone(), &mut cpu, lengths).unwrap();
+    let mut on_device = Optimizer::<R, _>::new(rule.clone(), vulkan, lengths).unwrap();
+    let mut master = Vec::from_iter(lengths.iter().map(|&len| random.many(len, draw)));
+    let mut device_master = Vec::from_iter(master.iter().map(|theta| upload(vulkan, theta)));
+    let mut device_params = Lent::<P>::new(vulkan, lengths, gap, || draw(&mut random));
+    let params = device_params.tensors.iter();
+    let mut params = Vec::from_iter(params.map(|tensor| numbers_of(vulkan, tensor)));
+    for step in 0..3 {
+        let device_grad = Lent::<P>::new(vulkan, lengths, gap, || draw(&mut random));
+        let grad = device_grad.tensors.iter();
+        let grad = Vec::from_iter(grad.map(|tensor| numbers_of(vulkan, tensor)));
+        cpu.step_mixed(
+            &mut on_host,
+            &mut Vec::from_iter(master.iter_mut().map(Vec::as_mut_slice)),
+            &mut Vec::from_iter(params.iter_mut().map(Vec::as_mut_slice)),
+            &Vec::from_iter(grad.iter().map(Vec::as_slice)),
+        )
+        .unwrap();
+        vulkan
+            .step_mixed(
+                &mut on_device,
+                &mut Vec::from_iter(&mut device_master),
+                &mut Vec::from_iter(&mut device_params.tensors),
+                &Vec::from_iter(&device_grad.tensors),
+            )
+            .unwrap();
+        let what = |name: &str| format!("{} step {step} {name}", R::NAME);
+        for (i, (host, device)) in master.iter().zip(&device_master).enumerate() {
+            let device = download(vulkan, device);
+            difference(&what(&format!("master {i}")), host, &device)?;
+        }
+        for (i, (host, device)) in params.iter().zip(&device_params.tensors).enumerate() {
+            let device = numbers_of(vulkan, device);
+            let (host, device) = (loaded(host), loaded(&device));
+            difference(&what(&format!("params {i}")), &host, &device)?;
+        }
+        for k in 0..R::SLOTS {
+            let (host, device) = (on_host.slot(k).unwrap(), on_device.slot(k).unwrap());
+            let (host, device) = (
+                unpacked::<R, Cpu<f32>>(host),
+                unpacked::<R, Vulkan<f32>>(&download(vulkan, device)),
+            );
+            difference(&what(&format!("slot {k}")), &host, &device)?;
+        }
+        let carried = download(vulkan, on_device.carried());
+        difference(&what("carried"), on_host.carried(), &carried)?;
+        device_params.gaps(vulkan)?;
     }
     Ok(())
 }
