@@ -8,8 +8,8 @@
 //! - On slices, without a heap: [`Host`] and [`Rule::step`].
 //! - On a list of tensors, with state kept for you: [`Optimizer`], on a [`Backend`]. [`Lent`] is one without
 //!   a heap; the crate `adarem-cpu` is the fast one for hosts, and others are for CUDA, Vulkan and dfdx.
-//! - With parameters, gradients or state of 16 bits: [`Host::mixed`], `Cpu::step_mixed` of the crate `adarem-cpu`,
-//!   and `HalfState` of the crate `adarem-adapters`; with a byte of state a parameter: [`AdaRem8`].
+//! - With parameters, gradients or state of 16 bits: [`Host::mixed`], `step_mixed` of the backends for hosts, CUDA and
+//!   Vulkan, and `HalfState` of the crate `adarem-adapters`; with a byte of state a parameter: [`AdaRem8`].
 //!
 //! ```
 //! use adarem::{AdaRem, Host, Rule};
