@@ -30,17 +30,21 @@
 //! An engine that has a context, a stream and device pointers lends them: [`Cuda::from_engine`], and
 //! [`Tensor::from_raw`] for each pointer. Steps are put into the engine's stream behind its gradients; nothing waits.
 //!
+//! # To train in mixed precision
+//! [`Cuda::step_mixed`] takes parameters and gradients of 16 bits beside a master copy in `f32`, in as many launches. They
+//! are an engine's, or memory of this crate: [`Cuda::zeros_of`].
+//!
 //! # What a step does
 //! The first step with a rule compiles its kernels; the first with a list of tensors uploads a table. From then on a step
-//! only launches: it allocates nothing, on device or host, copies nothing unless the gradients have moved, and waits for
-//! nothing. It can be captured in a CUDA graph once it has been taken outside of one; a replay repeats the host scalars
-//! of the step that was captured, so a rule whose scalars depend on the step (Adam's bias correction, any schedule)
-//! must be captured anew, or the graph updated.
+//! only launches: it allocates nothing, on device or host, copies nothing unless the gradients have moved, or the
+//! parameters of 16 bits, and waits for nothing. It can be captured in a CUDA graph once it has been taken outside of
+//! one; a replay repeats the host scalars of the step that was captured, so a rule whose scalars depend on the step
+//! (Adam's bias correction, any schedule) must be captured anew, or the graph updated.
 //!
 //! # Bits
-//! Results equal the host's in every bit, in `f32` and `f64`: see [`ptx`] for how. Hardware has not been asked yet: this
-//! crate was tested by running its kernels on a driver written in software, and by assembling them with NVIDIA's
-//! compiler for `sm_70` to `sm_100`.
+//! Results equal the host's in every bit, in `f32`, `f64` and mixed precision: see [`ptx`] for how. Hardware has not been
+//! asked yet: this crate was tested by running its kernels on a driver written in software, and by assembling them with
+//! NVIDIA's compiler for `sm_70` to `sm_100`.
 
 mod backend;
 mod device;

@@ -7,12 +7,13 @@
 //! launches as the plan has passes, and the host waits for none of them.
 //!
 //! What the text promises:
-//! - it is a pure function of plan, number type and [`Form`], and the same in every run: drivers keep what they
+//! - it is a pure function of plan, number types and [`Form`], and the same in every run: drivers keep what they
 //!   compiled under the text;
 //! - every float operation that rounds says `.rn`, so nothing is contracted, and none says `.ftz`;
 //! - theta and gradient are read and written 16 bytes at a time where both are so aligned and the chunk is whole, else
-//!   lane by lane; either way in the same order of additions. State that is [packed](adarem::backend::packing) goes along,
-//!   8 bytes at a time or 2;
+//!   lane by lane; either way in the same order of additions. What is of 16 bits goes along, 8 bytes at a time or 2:
+//!   state that is [packed](adarem::backend::packing), and [in mixed precision](Program::mixed) the gradient and the
+//!   parameters that theta is rounded to, which then need be aligned to 8 only;
 //! - `sm_70` and PTX 6.0, which every driver since CUDA 9 compiles for its GPU.
 //!
 //! ```
@@ -83,6 +84,8 @@ pub enum Parameter {
     Tensors,
     /// Address of the gradients' addresses.
     Gradients,
+    /// Address of the addresses of the parameters of 16 bits, [in mixed precision](Program::mixed) only.
+    Params,
     /// Address of a slot, packed or not.
     Slot(usize),
     /// Address of the carried scalars, tensor by tensor.
@@ -107,7 +110,7 @@ pub enum Parameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct TensorEntry {
-    /// Address of the parameter.
+    /// Address of the parameter; in mixed precision of its master copy.
     pub theta: u64,
     /// Lanes.
     pub lanes: u64,
@@ -132,7 +135,29 @@ pub struct Program {
 impl Program {
     /// Writes the kernels of a plan for tensors of a number type.
     pub fn new(plan: &Plan, dtype: Dtype, form: Form) -> Self {
-        let parameters = parameters(plan);
+        Self::of(plan, dtype, None, form)
+    }
+
+    /// Writes the kernels of a plan for mixed precision: theta in `f32`, gradients of 16 bits, and parameters of the same
+    /// type, which become theta, rounded to the nearest, wherever a pass rewrites it.
+    ///
+    /// ```
+    /// use adarem::{AdaRem, Half, trace::trace};
+    /// use adarem_cuda::ptx::{Form, Parameter, Program};
+    ///
+    /// let traced = trace(&AdaRem::default(), 0)?;
+    /// let program = Program::mixed(&traced.plan, Half::F16, Form::Fused);
+    /// assert_eq!(program.launches().len(), 1);
+    /// assert!(program.parameters().contains(&Parameter::Params));
+    /// assert!(program.text().contains("cvt.rn.f16.f32"));
+    /// # Ok::<(), adarem::plan::Misfit>(())
+    /// ```
+    pub fn mixed(plan: &Plan, half: Half, form: Form) -> Self {
+        Self::of(plan, Dtype::F32, Some(half), form)
+    }
+
+    fn of(plan: &Plan, dtype: Dtype, mixed: Option<Half>, form: Form) -> Self {
+        let parameters = parameters(plan, mixed);
         let handed = handed(plan);
         let mut text = String::from(".version 6.0\n.target sm_70\n.address_size 64\n");
         let mut launches = Vec::new();
@@ -141,7 +166,7 @@ impl Program {
             let end = End::of(plan, index);
             folds = folds.max(end.folds.len());
             let name = format!("{}_pass{index}", identifier(plan.name()));
-            let kernel = || Kernel::new(plan, dtype, &parameters, &handed, index, &end);
+            let kernel = || Kernel::new(plan, dtype, &parameters, &handed, index, &end, mixed);
             let mut add = |kernel: Kernel<'_>, name: String, grid| {
                 text.push_str(&kernel.finish(&name));
                 launches.push(Launch { kernel: name, grid });
@@ -262,7 +287,7 @@ fn identifier(name: &str) -> String {
     }
 }
 
-fn parameters(plan: &Plan) -> Vec<Parameter> {
+fn parameters(plan: &Plan, mixed: Option<Half>) -> Vec<Parameter> {
     use Parameter::*;
     let tables = [Chunks, Tensors, Gradients];
     let scratch = [
@@ -276,6 +301,7 @@ fn parameters(plan: &Plan) -> Vec<Parameter> {
     ];
     tables
         .into_iter()
+        .chain(mixed.map(|_| Params))
         .chain((0..plan.slots()).map(Slot))
         .chain(scratch)
         .chain((0..plan.uniforms()).map(Uniform))

@@ -5,10 +5,11 @@ use crate::ptx::{Grid, Parameter, Program, TensorEntry};
 use crate::{Error, Tensor};
 use adarem::backend::ranges;
 use adarem::{CHUNK, Element, ErrorKind, Tensor as _};
+use core::ops::Deref;
 use std::sync::Arc;
 
-/// Copies of the gradients' addresses that may be under way at once. Who is further ahead of the device than so many steps
-/// waits, if the gradients moved in each of them.
+/// Copies of addresses that may be under way at once. Who is further ahead of the device than so many steps waits, if the
+/// gradients moved in each of them, or the parameters of 16 bits.
 const STEPS_AHEAD: usize = 8;
 
 /// The tables of one list of tensors, and the scratch memory of its steps.
@@ -16,15 +17,61 @@ const STEPS_AHEAD: usize = 8;
 pub(crate) struct Tables {
     /// Address and length of each parameter: what these tables are for.
     thetas: Vec<(u64, usize)>,
-    /// The gradients' addresses, as the device has them.
-    gradients: Vec<u64>,
-    staging: Staging,
-    gradient_table: Allocation,
+    gradients: Addresses,
+    /// Of the parameters of 16 bits, once there was a step in mixed precision.
+    params: Option<Addresses>,
     chunk_table: Allocation,
     tensor_table: Allocation,
     chunk_count: u32,
     tickets: Allocation,
     scratch: Scratch,
+}
+
+/// The addresses of a list of tensors that may move between steps.
+#[derive(Debug)]
+struct Addresses {
+    /// As the device has them.
+    known: Vec<u64>,
+    staging: Staging,
+    table: Allocation,
+}
+
+impl Addresses {
+    /// Of so many tensors, none of which is known.
+    fn new(device: &Arc<Device>, tensors: usize) -> Result<Self, Error> {
+        Ok(Self {
+            known: vec![u64::MAX; tensors],
+            staging: Staging::new(device, tensors, STEPS_AHEAD)?,
+            table: Allocation::new(device, tensors * size_of::<u64>())?,
+        })
+    }
+
+    fn are(&self, addresses: impl Iterator<Item = u64>) -> bool {
+        self.known.iter().copied().eq(addresses)
+    }
+
+    /// Tells the device where the tensors are now, if it does not know.
+    fn follow(&mut self, addresses: impl Iterator<Item = u64> + Clone) -> Result<(), Error> {
+        if self.are(addresses.clone()) {
+            return Ok(());
+        }
+        // Not known any more, should the copy fail.
+        self.known.fill(u64::MAX);
+        // SAFETY: the table has an address for each tensor, and nothing else writes to it.
+        unsafe {
+            self.staging
+                .copy_in(self.table.address(), addresses.clone())?;
+        }
+        for (known, address) in self.known.iter_mut().zip(addresses) {
+            *known = address;
+        }
+        Ok(())
+    }
+}
+
+/// Where the tensors of a list begin.
+fn addresses<P>(tensors: &[impl Deref<Target = Tensor<P>>]) -> impl Iterator<Item = u64> + Clone {
+    tensors.iter().map(|tensor| tensor.address())
 }
 
 /// Memory that a step writes and reads; none of it outlives the step.
@@ -84,11 +131,9 @@ impl Tables {
             chunks.extend((0..count).map(|chunk| [tensor, chunk]));
         }
         let chunk_count = u32::try_from(chunks.len()).map_err(too_many)?;
-        let staging = Staging::new(device, thetas.len(), STEPS_AHEAD)?;
         Ok(Self {
-            gradients: vec![u64::MAX; thetas.len()],
-            staging,
-            gradient_table: Allocation::new(device, thetas.len() * size_of::<u64>())?,
+            gradients: Addresses::new(device, thetas.len())?,
+            params: None,
             chunk_table: upload(device, chunks.as_flattened())?,
             tensor_table: upload(device, &entries)?,
             chunk_count,
@@ -104,44 +149,41 @@ impl Tables {
         known.eq(thetas.iter().map(|theta| (theta.address(), theta.len())))
     }
 
-    /// Whether a step of the program with these gradients needs nothing but launches.
-    pub(crate) fn are_ready<T>(&self, program: &Program, grads: &[&Tensor<T>]) -> bool {
-        self.scratch.is_enough_for(program) && self.have(grads)
-    }
-
-    fn have<T>(&self, grads: &[&Tensor<T>]) -> bool {
-        self.gradients
-            .iter()
-            .copied()
-            .eq(grads.iter().map(|grad| grad.address()))
+    /// Whether a step of the program with these gradients, and these parameters of 16 bits if there are any, needs
+    /// nothing but launches.
+    pub(crate) fn are_ready<P>(
+        &self,
+        program: &Program,
+        grads: &[&Tensor<P>],
+        params: &[&mut Tensor<P>],
+    ) -> bool {
+        let known = self.params.as_ref();
+        self.scratch.is_enough_for(program)
+            && self.gradients.are(addresses(grads))
+            && (params.is_empty() || known.is_some_and(|known| known.are(addresses(params))))
     }
 
     /// Makes them ready.
-    pub(crate) fn prepare<T: Element>(
+    pub(crate) fn prepare<T: Element, P>(
         &mut self,
         device: &Arc<Device>,
         program: &Program,
-        grads: &[&Tensor<T>],
+        grads: &[&Tensor<P>],
+        params: &[&mut Tensor<P>],
     ) -> Result<(), Error> {
         if !self.scratch.is_enough_for(program) {
             let (chunks, tensors) = (self.chunk_count as usize, self.thetas.len());
             self.scratch = Scratch::new::<T>(device, program, chunks, tensors)?;
         }
-        if !self.have(grads) {
-            // Not known any more, should the copy fail.
-            self.gradients.fill(u64::MAX);
-            // SAFETY: the table has an address for each tensor, and nothing else writes to it.
-            unsafe {
-                self.staging.copy_in(
-                    self.gradient_table.address(),
-                    grads.iter().map(|grad| grad.address()),
-                )?;
-            }
-            for (known, grad) in self.gradients.iter_mut().zip(grads) {
-                *known = grad.address();
-            }
+        self.gradients.follow(addresses(grads))?;
+        if params.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let known = match &mut self.params {
+            Some(known) => known,
+            none => none.insert(Addresses::new(device, params.len())?),
+        };
+        known.follow(addresses(params))
     }
 
     /// The value of a parameter of the kernels that the tables know.
@@ -149,7 +191,8 @@ impl Tables {
         match parameter {
             Parameter::Chunks => Some(self.chunk_table.address()),
             Parameter::Tensors => Some(self.tensor_table.address()),
-            Parameter::Gradients => Some(self.gradient_table.address()),
+            Parameter::Gradients => Some(self.gradients.table.address()),
+            Parameter::Params => self.params.as_ref().map(|params| params.table.address()),
             Parameter::Handed => Some(self.scratch.handed_on.address()),
             Parameter::Partials => Some(self.scratch.partials.address()),
             Parameter::Results => Some(self.scratch.results.address()),

@@ -4,7 +4,7 @@ use crate::device::Allocation;
 use core::borrow::{Borrow, BorrowMut};
 use core::marker::PhantomData;
 
-/// A parameter or gradient: where it lies on the device, and how long it is. It owns nothing.
+/// A parameter or gradient, in full or of 16 bits: where it lies on the device, and how long it is. It owns nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tensor<T> {
     address: u64,
@@ -15,8 +15,8 @@ pub struct Tensor<T> {
 impl<T> Tensor<T> {
     /// The `len` numbers at a device address, such as an engine's own parameter.
     ///
-    /// Any alignment of a `T` will do; where parameter and gradient begin at multiples of 16 bytes, as everything does
-    /// that a CUDA allocator gave out, a step is faster.
+    /// Any alignment of a `T` will do; where parameter and gradient begin at multiples of 16 bytes, those of 16 bits at
+    /// multiples of 8, as everything does that a CUDA allocator gave out, a step is faster.
     ///
     /// # Safety
     /// Nothing of this can be checked: a kernel goes where it is told, and a wrong address loses the device or another's

@@ -1,8 +1,8 @@
 //! A step after the first allocates nothing on the host. Measured under a driver that does nothing at all, so that no
 //! allocation is the driver's.
 
-use adarem::{AdaRem, AdaRemS, Adam, Backend, Optimizer, Rule};
-use adarem_cuda::{Cuda, Tensor};
+use adarem::{AdaRem, AdaRemS, Adam, Backend, Bf16, Optimizer, Rule, Stored};
+use adarem_cuda::{Cuda, Error, Tensor};
 use adarem_cuda_shim::{Code, Entries};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use cust::sys::{
@@ -166,31 +166,56 @@ fn idle_driver() -> Entries {
     }
 }
 
-/// Allocations in a step, after two have been taken: with gradients that stay, and that move.
-fn allocations<R: Rule>(rule: R) -> [u64; 2] {
+/// A step as [`Cuda::step_mixed`] takes it.
+type Step<R, P> = fn(
+    &mut Cuda<f32>,
+    &mut Optimizer<R, Cuda<f32>>,
+    &mut [&mut Tensor<f32>],
+    &mut [&mut Tensor<P>],
+    &[&Tensor<P>],
+) -> Result<(), Error>;
+
+/// Allocations in a step, after two have been taken: with gradients and parameters of 16 bits that stay, and that move.
+fn allocations<R: Rule, P: Stored<f32>>(rule: R, take: Step<R, P>) -> [u64; 2] {
     const LENGTHS: [usize; 3] = [5000, 0, 7];
     let mut cuda = Cuda::<f32>::open(0).unwrap();
     let mut thetas = LENGTHS.map(|len| cuda.zeros(len).unwrap());
     // SAFETY: the driver does nothing with any address.
-    let grads = [0x2000, 0x3000].map(|at| LENGTHS.map(|len| unsafe { Tensor::from_raw(at, len) }));
+    let there = |at| LENGTHS.map(|len| unsafe { Tensor::<P>::from_raw(at, len) });
+    let (grads, mut params) = ([0x2000, 0x3000].map(there), [0x4000, 0x5000].map(there));
     let mut optimizer = Optimizer::new(rule, &mut cuda, &LENGTHS).unwrap();
     let [a, b, c] = &mut thetas;
     let mut theta = [&mut **a, &mut **b, &mut **c];
-    let mut step = |grad: &[Tensor<f32>; 3]| {
-        let [a, b, c] = grad;
+    let mut step = |place: usize| {
+        let grad = grads[place].each_ref();
+        let mut params = params[place].each_mut();
         let before = COUNT.get();
-        optimizer.step(&mut cuda, &mut theta, &[a, b, c]).unwrap();
+        take(&mut cuda, &mut optimizer, &mut theta, &mut params, &grad).unwrap();
         COUNT.get() - before
     };
-    assert!(step(&grads[0]) > 0, "nothing is counted");
-    step(&grads[0]);
-    [step(&grads[0]), step(&grads[1])]
+    assert!(step(0) > 0, "nothing is counted");
+    step(0);
+    [step(0), step(1)]
+}
+
+fn in_full<R: Rule>(rule: R) -> [u64; 2] {
+    allocations::<R, f32>(rule, |cuda, optimizer, theta, _, grad| {
+        optimizer.step(cuda, theta, grad)
+    })
 }
 
 #[test]
 fn a_step_after_the_first_allocates_nothing_on_the_host() {
     adarem_cuda_shim::install(idle_driver()).unwrap();
-    assert_eq!(allocations(AdaRem::default()), [0, 0]);
-    assert_eq!(allocations(AdaRemS::default()), [0, 0]);
-    assert_eq!(allocations(Adam::default()), [0, 0]);
+    assert_eq!(in_full(AdaRem::default()), [0, 0]);
+    assert_eq!(in_full(AdaRemS::default()), [0, 0]);
+    assert_eq!(in_full(Adam::default()), [0, 0]);
+    assert_eq!(
+        allocations(AdaRem::default(), Cuda::step_mixed::<_, Bf16>),
+        [0, 0]
+    );
+    assert_eq!(
+        allocations(AdaRemS::default(), Cuda::step_mixed::<_, Bf16>),
+        [0, 0]
+    );
 }

@@ -2,7 +2,9 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRemS, Dtype, Engine, Invalid, Lane, Plan, Rule, Scope, Sgd, Tunable};
+use adarem::{
+    AdaRem, AdaRemS, Dtype, Engine, Half, Invalid, Lane, Plan, Rule, Scope, Sgd, Tunable,
+};
 use adarem_cuda::ptx::{Form, Grid, Parameter, Program};
 
 fn plan<R: Rule>(rule: &R) -> Plan {
@@ -64,9 +66,13 @@ struct Every;
 impl EachRule for Every {
     fn rule<R: Tunable + Default>(&mut self) {
         let plan = plan(&R::default());
-        for (dtype, real) in [(Dtype::F32, "f32"), (Dtype::F64, "f64")] {
-            for form in [Form::Fused, Form::Split] {
-                let program = Program::new(&plan, dtype, form);
+        for form in [Form::Fused, Form::Split] {
+            for (real, program) in [
+                ("f32", Program::new(&plan, Dtype::F32, form)),
+                ("f64", Program::new(&plan, Dtype::F64, form)),
+                ("f32", Program::mixed(&plan, Half::Bf16, form)),
+                ("f32", Program::mixed(&plan, Half::F16, form)),
+            ] {
                 let kernels = declared(program.text());
                 let names = kernels.iter().map(|(name, _)| *name);
                 assert!(names.eq(program.launches().iter().map(|launch| &*launch.kernel)));

@@ -12,7 +12,7 @@
 
 use adarem::rules::{EachRule, for_each};
 use adarem::trace::trace;
-use adarem::{AdaRem, AdaRemS, Bf16, Dtype, F16, SgdM, Tunable};
+use adarem::{AdaRem, AdaRemS, Bf16, Dtype, F16, Half, SgdM, Tunable};
 use adarem_adapters::HalfState;
 use adarem_cuda::ptx::{Form, Program};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,8 @@ fn assemblers() -> Vec<Assembler> {
         .collect()
 }
 
-/// Every kernel of every rule, by name: with tensors' folds and with the group's, in the first step and in later ones.
+/// Every kernel of every rule, by name: with tensors' folds and with the group's, in the first step and in later ones, in
+/// full and in mixed precision.
 #[derive(Default)]
 struct Programs(BTreeMap<String, String>);
 
@@ -68,10 +69,15 @@ impl EachRule for Programs {
         rules.push(("_eps", damped));
         let mut seen = BTreeSet::new();
         for (suffix, rule) in rules {
-            for step in [0, 9] {
+            // Of the types of 16 bits one for each: they differ in conversions alone.
+            for (step, half) in [(0, Half::Bf16), (9, Half::F16)] {
                 let traced = trace(&rule, step).unwrap();
-                for (kind, dtype) in [("f32", Dtype::F32), ("f64", Dtype::F64)] {
-                    let program = Program::new(&traced.plan, dtype, Form::Fused);
+                let full = |dtype| Program::new(&traced.plan, dtype, Form::Fused);
+                for (kind, program) in [
+                    ("f32", full(Dtype::F32)),
+                    ("f64", full(Dtype::F64)),
+                    ("mixed", Program::mixed(&traced.plan, half, Form::Fused)),
+                ] {
                     if seen.insert(program.text().to_owned()) {
                         let name = format!("{}{suffix}_step{step}_{kind}", R::NAME);
                         self.0.insert(name, program.text().to_owned());

@@ -18,6 +18,8 @@ pub(super) struct Kernel<'a> {
     handed: &'a [Id],
     index: usize,
     end: &'a End,
+    /// The type of the gradients and of a copy of the parameters, where they are of 16 bits.
+    mixed: Option<Half>,
     writer: Writer,
     thread: Register,
     /// The tensor of this block, once it is known.
@@ -46,14 +48,18 @@ const _: () = {
 
 /// A vector of memory that a pass reads or writes, as a thread walks it.
 struct Stream {
+    /// Where it begins, if whoever lent it has chosen that. State is aligned.
+    begin: Option<Register>,
     /// Where the thread's next lanes lie.
     at: Register,
     /// The op that reads it, where anything does.
     read: Option<Id>,
     /// What it becomes, where it changes.
     written: Option<Id>,
-    /// Its numbers' type in memory, where they are packed.
+    /// Its numbers' type in memory, where they are of 16 bits.
     packed: Option<Half>,
+    /// Whether what it becomes has to be rounded to that type.
+    rounds: bool,
 }
 
 /// Bytes of a lane in memory.
@@ -108,7 +114,13 @@ impl Stream {
         let stored: Vec<Register> = match self.packed {
             Some(half) => lanes
                 .into_iter()
-                .map(|x| half::narrow(writer, half, x))
+                .map(|x| {
+                    if self.rounds {
+                        half::round(writer, half, x)
+                    } else {
+                        half::narrow(writer, half, x)
+                    }
+                })
                 .collect(),
             None => lanes,
         };
@@ -131,6 +143,7 @@ impl<'a> Kernel<'a> {
         handed: &'a [Id],
         index: usize,
         end: &'a End,
+        mixed: Option<Half>,
     ) -> Self {
         let mut writer = Writer::new(dtype);
         let thread = writer.word();
@@ -142,6 +155,7 @@ impl<'a> Kernel<'a> {
             handed,
             index,
             end,
+            mixed,
             writer,
             thread,
             tensor: None,
@@ -242,15 +256,17 @@ impl<'a> Kernel<'a> {
             .map(|_| [(); OWNED].map(|()| self.writer.constant(0.0)))
             .collect();
 
-        let (streams, alignment) = self.streams(theta, state, first);
+        let streams = self.streams(theta, state, first);
         let (scalar_way, join) = (self.writer.label(), self.writer.label());
         let ragged = self.writer.test("ne.u32", count, CHUNK);
         self.writer
             .line(format_args!("@{ragged} bra {scalar_way};"));
-        for address in alignment {
+        for stream in &streams {
+            let Some(begin) = stream.begin else { continue };
             let low = self.writer.long();
+            let mask = self.writer.vector() * stream.bytes(&self.writer) - 1;
             self.writer
-                .line(format_args!("and.b64 {low}, {address}, 15;"));
+                .line(format_args!("and.b64 {low}, {begin}, {mask};"));
             let misaligned = self.writer.test("ne.u64", low, 0);
             self.writer
                 .line(format_args!("@{misaligned} bra {scalar_way};"));
@@ -303,13 +319,8 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// Every vector that the pass touches, as a thread finds its first lane, and the addresses that must be aligned.
-    fn streams(
-        &mut self,
-        theta: Register,
-        state: Register,
-        first: Register,
-    ) -> (Vec<Stream>, Vec<Register>) {
+    /// Every vector that the pass touches, as a thread finds its first lane.
+    fn streams(&mut self, theta: Register, state: Register, first: Register) -> Vec<Stream> {
         let ops = self.plan.lane_ops(self.index);
         let reads = |wanted: Op| ops.iter().find(|id| self.plan.op(*id) == wanted);
         let index = self.index as u8;
@@ -318,36 +329,42 @@ impl<'a> Kernel<'a> {
             .map(|k| (k, reads(Op::Slot(index, k as u8)), self.pass().slot(k)))
             .filter(|(_, read, written)| read.is_some() || written.is_some())
             .collect();
-        let (mut streams, mut alignment) = (Vec::new(), Vec::new());
+        let mut streams = Vec::new();
         let size = self.writer.size();
         if theta_read.is_some() || self.pass().theta().is_some() {
             let global = self.writer.long();
             self.writer
                 .line(format_args!("cvta.to.global.u64 {global}, {theta};"));
             let at = self.writer.at_long(global, first, size);
-            alignment.push(global);
             streams.push(Stream {
+                begin: Some(global),
                 at,
                 read: theta_read,
                 written: self.pass().theta(),
                 packed: None,
+                rounds: false,
             });
         }
         if grad_read.is_some() {
-            let gradients = self.address(Parameter::Gradients);
-            let entry = self.writer.at(gradients, self.block_tensor(), 8);
-            let (generic, global) = (self.writer.long(), self.writer.long());
-            self.writer
-                .line(format_args!("ld.global.u64 {generic}, [{entry}];"));
-            self.writer
-                .line(format_args!("cvta.to.global.u64 {global}, {generic};"));
-            let at = self.writer.at_long(global, first, size);
-            alignment.push(global);
+            let (begin, at) = self.listed(Parameter::Gradients, first);
             streams.push(Stream {
+                begin: Some(begin),
                 at,
                 read: grad_read,
                 written: None,
-                packed: None,
+                packed: self.mixed,
+                rounds: false,
+            });
+        }
+        if self.mixed.is_some() && self.pass().theta().is_some() {
+            let (begin, at) = self.listed(Parameter::Params, first);
+            streams.push(Stream {
+                begin: Some(begin),
+                at,
+                read: None,
+                written: self.pass().theta(),
+                packed: self.mixed,
+                rounds: true,
             });
         }
         if !slots.is_empty() {
@@ -360,14 +377,29 @@ impl<'a> Kernel<'a> {
                 let base = self.address(Parameter::Slot(k));
                 let at = self.writer.at_long(base, lane, bytes);
                 streams.push(Stream {
+                    begin: None,
                     at,
                     read,
                     written,
                     packed,
+                    rounds: false,
                 });
             }
         }
-        (streams, alignment)
+        streams
+    }
+
+    /// Where the gradient of the block's tensor begins, or its parameters of 16 bits, and where lane `first` of it lies.
+    fn listed(&mut self, table: Parameter, first: Register) -> (Register, Register) {
+        let table = self.address(table);
+        let entry = self.writer.at(table, self.block_tensor(), 8);
+        let (generic, global) = (self.writer.long(), self.writer.long());
+        self.writer
+            .line(format_args!("ld.global.u64 {generic}, [{entry}];"));
+        self.writer
+            .line(format_args!("cvta.to.global.u64 {global}, {generic};"));
+        let bytes = lane_bytes(self.mixed, &self.writer);
+        (global, self.writer.at_long(global, first, bytes))
     }
 
     /// All lanes of a chunk that a thread owns, in ascending order for each accumulator; then its accumulators are put
@@ -426,8 +458,8 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// One lane of each accumulator, in vectors of 16 bytes, packed ones of 8. All loads come first, so that they are under
-    /// way together.
+    /// One lane of each accumulator, in vectors of 16 bytes, or 8 where numbers have 16 bits. All loads come first, so that
+    /// they are under way together.
     fn vectors(
         &mut self,
         streams: &[Stream],
@@ -878,6 +910,7 @@ fn parameter_name(parameter: Parameter) -> String {
         Parameter::Chunks => "chunks".into(),
         Parameter::Tensors => "tensors".into(),
         Parameter::Gradients => "gradients".into(),
+        Parameter::Params => "params".into(),
         Parameter::Slot(k) => format!("slot{k}"),
         Parameter::Carried => "carried".into(),
         Parameter::Handed => "handed".into(),
