@@ -81,6 +81,27 @@ pub trait Stored<T>: Copy + Default + Debug + Send + Sync + 'static {
     fn store(x: T) -> Self;
 }
 
+/// What the parameters and gradients of a device may be: `f32`, [`Bf16`] or [`F16`].
+///
+/// Kernels know how these lie in memory, and any bits are a number of each. Nothing else can be one.
+///
+/// ```compile_fail,E0277
+/// fn zeros_of<P: adarem::Param>() {}
+/// zeros_of::<i8>(); // which is `Stored<f32>`, too
+/// ```
+pub trait Param: Stored<f32> + sealed::Sealed {}
+
+impl Param for f32 {}
+impl Param for Bf16 {}
+impl Param for F16 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for super::Bf16 {}
+    impl Sealed for super::F16 {}
+}
+
 impl<T: Element> Stored<T> for T {
     const HALF: Option<Half> = None;
 

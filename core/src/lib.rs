@@ -67,7 +67,7 @@ mod tunable;
 pub use backend::{Backend, Batch, Tensor};
 pub use error::{Error, ErrorKind, Invalid, Mismatch};
 pub use fold::{Accumulators, CHUNK, Fold, FoldOp, Scope, WIDTH};
-pub use half::{Bf16, F16, Half, Stored};
+pub use half::{Bf16, F16, Half, Param, Stored};
 pub use host::{Host, Lanes};
 pub use lent::Lent;
 pub use name::{Name, Wraps};

@@ -4,7 +4,7 @@ use core::borrow::{Borrow, BorrowMut};
 use core::fmt::Debug;
 
 use adarem::rules::{EachRule, for_each};
-use adarem::{Backend, Bf16, F16, Optimizer, Rule, Stored, Tensor, Tunable};
+use adarem::{Backend, Bf16, F16, Optimizer, Param, Rule, Tensor, Tunable};
 
 use crate::number::Random;
 use crate::reference::Interpreter;
@@ -25,7 +25,7 @@ pub trait Mixed {
     ///
     /// # Errors
     /// The backend's.
-    fn step<R: Rule, P: Stored<f32>>(
+    fn step<R: Rule, P: Param>(
         &mut self,
         optimizer: &mut Optimizer<R, Self::Backend>,
         master: &mut [<Self::Backend as Backend>::Memory],
@@ -60,7 +60,7 @@ impl<M: Mixed> EachRule for Check<M> {
 
 impl<M: Mixed> Check<M> {
     /// Five steps, one of them with a gradient of any bits.
-    fn steps<R: Rule + Default, P: Stored<f32>>(&mut self) {
+    fn steps<R: Rule + Default, P: Param>(&mut self) {
         let about = format!("{} with {:?}", R::NAME, P::HALF);
         let mut random = Random::about(1, &about);
         let mut plain = Interpreter::<f32>::default();

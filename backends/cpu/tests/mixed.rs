@@ -2,7 +2,8 @@
 
 use adarem::rules::{AdamW, Lamb, Lion};
 use adarem::{
-    AdaRem, AdaRemS, Bf16, CHUNK, Element, ErrorKind, F16, Host, Optimizer, Phase, Rule, Stored,
+    AdaRem, AdaRemS, Bf16, CHUNK, Element, ErrorKind, F16, Host, Optimizer, Param, Phase, Rule,
+    Stored,
 };
 use adarem_conformance::{Mixed, Random, mixed_precision};
 use adarem_cpu::{Cpu, Memory, Simd};
@@ -18,9 +19,7 @@ fn bits<T: Stored<f32>>(numbers: &[T]) -> Vec<u64> {
 }
 
 /// Steps all tensors with every kind of vector and number of threads, and each on the host.
-fn has_the_bits_of_the_host<P: Stored<f32>, R: Rule + Copy, const S: usize, const C: usize>(
-    rule: R,
-) {
+fn has_the_bits_of_the_host<P: Param, R: Rule + Copy, const S: usize, const C: usize>(rule: R) {
     assert_eq!((R::SLOTS, R::CARRIED), (S, C));
     let kinds = [Simd::Baseline, Simd::Avx2, Simd::Avx512];
     for (simd, threads) in kinds.into_iter().zip([2, 1, 3]) {
@@ -120,7 +119,7 @@ impl Mixed for Threads {
         &mut self.0
     }
 
-    fn step<R: Rule, P: Stored<f32>>(
+    fn step<R: Rule, P: Param>(
         &mut self,
         optimizer: &mut Optimizer<R, Cpu<f32>>,
         master: &mut [Memory<f32>],

@@ -8,10 +8,9 @@ use adarem::backend::{packing, ranges};
 use adarem::plan::Plan;
 use adarem::trace::trace;
 use adarem::{
-    Backend, Batch, Bf16, Element, ErrorKind, F16, Half, Mismatch, Optimizer, Rule, Stored,
-    Tensor as _,
+    Backend, Batch, Element, ErrorKind, Half, Mismatch, Optimizer, Param, Rule, Stored, Tensor as _,
 };
-use core::any::{TypeId, type_name};
+use core::any::TypeId;
 use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -333,17 +332,13 @@ impl Cuda<f32> {
     ///
     /// # Errors
     /// As [`Optimizer::step`]: a length that differs, in `params` too, is refused and nothing is changed.
-    ///
-    /// # Panics
-    /// When `P` is neither [`Bf16`] nor [`F16`] nor `f32`.
-    pub fn step_mixed<R: Rule, P: Stored<f32>>(
+    pub fn step_mixed<R: Rule, P: Param>(
         &mut self,
         optimizer: &mut Optimizer<R, Self>,
         master: &mut [&mut Tensor<f32>],
         params: &mut [&mut Tensor<P>],
         grad: &[&Tensor<P>],
     ) -> Result<(), Error> {
-        must_be_known::<P>();
         let turn = optimizer.begin(master.iter().map(|x| x.len()), grad.iter().map(|x| x.len()))?;
         let tensors = Tensors {
             theta: master,
@@ -380,11 +375,7 @@ impl Cuda<f32> {
     ///
     /// # Errors
     /// As [`Backend::zeros`].
-    ///
-    /// # Panics
-    /// When `P` is neither [`Bf16`] nor [`F16`] nor `f32`.
-    pub fn zeros_of<P: Stored<f32>>(&mut self, len: usize) -> Result<Memory<P>, Error> {
-        must_be_known::<P>();
+    pub fn zeros_of<P: Param>(&mut self, len: usize) -> Result<Memory<P>, Error> {
         self.allocate(len)
     }
 
@@ -392,16 +383,12 @@ impl Cuda<f32> {
     ///
     /// # Errors
     /// As [`Backend::write`].
-    ///
-    /// # Panics
-    /// When `P` is neither [`Bf16`] nor [`F16`] nor `f32`.
-    pub fn write_of<P: Stored<f32>>(
+    pub fn write_of<P: Param>(
         &mut self,
         to: &mut Tensor<P>,
         at: usize,
         from: &[P],
     ) -> Result<(), Error> {
-        must_be_known::<P>();
         // SAFETY: the known types are bytes without gaps.
         unsafe { self.copy_in(to, at, from) }
     }
@@ -411,33 +398,15 @@ impl Cuda<f32> {
     ///
     /// # Errors
     /// As [`Backend::read`].
-    ///
-    /// # Panics
-    /// When `P` is neither [`Bf16`] nor [`F16`] nor `f32`.
-    pub fn read_of<P: Stored<f32>>(
+    pub fn read_of<P: Param>(
         &mut self,
         from: &Tensor<P>,
         at: usize,
         to: &mut [P],
     ) -> Result<(), Error> {
-        must_be_known::<P>();
         // SAFETY: any bytes are one of the known types.
         unsafe { self.copy_out(from, at, to) }
     }
-}
-
-/// Refuses types of which the kernels do not know how they lie in memory.
-fn must_be_known<P: 'static>() {
-    let known = [
-        TypeId::of::<Bf16>(),
-        TypeId::of::<F16>(),
-        TypeId::of::<f32>(),
-    ];
-    assert!(
-        known.contains(&TypeId::of::<P>()),
-        "parameters and gradients are Bf16, F16 or f32, not {}",
-        type_name::<P>()
-    );
 }
 
 /// Refuses lengths that do not fit.

@@ -1,7 +1,7 @@
 //! A step after the first allocates nothing on the host. Measured under a driver that does nothing at all, so that no
 //! allocation is the driver's.
 
-use adarem::{AdaRem, AdaRemS, Adam, Backend, Bf16, Optimizer, Rule, Stored};
+use adarem::{AdaRem, AdaRemS, Adam, Backend, Bf16, Optimizer, Param, Rule};
 use adarem_cuda::{Cuda, Error, Tensor};
 use adarem_cuda_shim::{Code, Entries};
 use core::ffi::{c_char, c_int, c_uint, c_void};
@@ -176,7 +176,7 @@ type Step<R, P> = fn(
 ) -> Result<(), Error>;
 
 /// Allocations in a step, after two have been taken: with gradients and parameters of 16 bits that stay, and that move.
-fn allocations<R: Rule, P: Stored<f32>>(rule: R, take: Step<R, P>) -> [u64; 2] {
+fn allocations<R: Rule, P: Param>(rule: R, take: Step<R, P>) -> [u64; 2] {
     const LENGTHS: [usize; 3] = [5000, 0, 7];
     let mut cuda = Cuda::<f32>::open(0).unwrap();
     let mut thetas = LENGTHS.map(|len| cuda.zeros(len).unwrap());

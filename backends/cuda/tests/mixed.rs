@@ -1,8 +1,8 @@
 //! Steps in mixed precision on the software driver: parameters and gradients of 16 bits beside a master copy in full.
 
 use adarem::{
-    AdaRem, Backend, Bf16, CHUNK, Engine, ErrorKind, F16, Invalid, Lane, Optimizer, Phase, Rule,
-    Sgd, Stored, Tensor as _,
+    AdaRem, Backend, Bf16, CHUNK, Engine, ErrorKind, F16, Invalid, Lane, Optimizer, Param, Phase,
+    Rule, Sgd, Stored, Tensor as _,
 };
 use adarem_conformance::{Mixed, Random, mixed_precision};
 use adarem_cuda::ptx::Form;
@@ -19,7 +19,7 @@ struct Shifted<P> {
     tensor: Tensor<P>,
 }
 
-impl<P: Stored<f32>> Shifted<P> {
+impl<P: Param> Shifted<P> {
     fn new(cuda: &mut Cuda<f32>, shift: usize, numbers: &[P]) -> Result<Self, Error> {
         let mut memory = cuda.zeros_of(shift + numbers.len())?;
         cuda.write_of(&mut memory, shift, numbers)?;
@@ -60,7 +60,7 @@ impl Mixed for Beside {
         &mut self.cuda
     }
 
-    fn step<R: Rule, P: Stored<f32>>(
+    fn step<R: Rule, P: Param>(
         &mut self,
         optimizer: &mut Optimizer<R, Cuda<f32>>,
         master: &mut [Memory<f32>],
@@ -156,7 +156,7 @@ impl Rule for Recalls {
 }
 
 /// Every number of the type, what lies half-way to the next and just beside that, and the edges of `f32`.
-fn hard_to_round<P: Stored<f32>>(from_bits: fn(u16) -> P) -> Vec<f32> {
+fn hard_to_round<P: Param>(from_bits: fn(u16) -> P) -> Vec<f32> {
     let mut numbers = Vec::new();
     for bits in 0..=u16::MAX {
         let [x, next]: [f32; 2] = [bits, bits.wrapping_add(1)].map(|bits| from_bits(bits).load());
@@ -188,7 +188,7 @@ fn hard_to_round<P: Stored<f32>>(from_bits: fn(u16) -> P) -> Vec<f32> {
 }
 
 /// The first number that is not rounded as [`Stored::store`] rounds it, where vectors are stored or where lanes are.
-fn misrounded<P: Stored<f32>>(machine: &Machine, from_bits: fn(u16) -> P) -> Option<String> {
+fn misrounded<P: Param>(machine: &Machine, from_bits: fn(u16) -> P) -> Option<String> {
     let numbers = hard_to_round(from_bits);
     let (len, zeros) = (numbers.len(), vec![P::default(); numbers.len()]);
     let mut cuda = open(machine);
@@ -389,10 +389,4 @@ fn what_does_not_fit_is_refused_and_nothing_changes() {
     let mut numbers = [Bf16::default(); 3];
     assert!(is_length(cuda.write_of(&mut x, 1, &numbers).unwrap_err()));
     assert!(is_length(cuda.read_of(&x, 1, &mut numbers).unwrap_err()));
-}
-
-#[test]
-#[should_panic(expected = "parameters and gradients are Bf16, F16 or f32, not i8")]
-fn bytes_are_no_parameters() {
-    let _ = open(&Machine::claim()).zeros_of::<i8>(3);
 }

@@ -1,8 +1,7 @@
 //! Steps in mixed precision, and memory for numbers of 16 bits.
 
 use crate::{device::Vulkan, error::Error, memory::Tensor, step::Tensors};
-use adarem::{Bf16, ErrorKind, F16, Optimizer, Rule, Stored, Tensor as _, trace::trace};
-use core::any::{TypeId, type_name};
+use adarem::{ErrorKind, Optimizer, Param, Rule, Tensor as _, trace::trace};
 
 impl Vulkan<f32> {
     /// A step in mixed precision: the parameters that the network computes with are `params`, and its gradients are of
@@ -48,18 +47,13 @@ impl Vulkan<f32> {
     ///
     /// As [`Optimizer::step`]: a length that differs, in `params` too, is refused and nothing is changed. So is a tensor
     /// that starts in the middle of a word, with [`Error::HalfWord`].
-    ///
-    /// # Panics
-    ///
-    /// Where `P` is not `f32`, [`Bf16`] or [`F16`].
-    pub fn step_mixed<R: Rule, P: Stored<f32>>(
+    pub fn step_mixed<R: Rule, P: Param>(
         &mut self,
         optimizer: &mut Optimizer<R, Self>,
         master: &mut [&mut Tensor<f32>],
         params: &mut [&mut Tensor<P>],
         grad: &[&Tensor<P>],
     ) -> Result<(), Error> {
-        assert_known::<P>();
         let params: &[&mut Tensor<P>] = match P::HALF {
             Some(_) => params,
             None => &[],
@@ -104,12 +98,7 @@ impl Vulkan<f32> {
     /// # Errors
     ///
     /// As [`Backend::zeros`](adarem::Backend::zeros).
-    ///
-    /// # Panics
-    ///
-    /// Where `P` is not `f32`, [`Bf16`] or [`F16`].
-    pub fn zeros_of<P: Stored<f32>>(&mut self, len: usize) -> Result<Tensor<P>, Error> {
-        assert_known::<P>();
+    pub fn zeros_of<P: Param>(&mut self, len: usize) -> Result<Tensor<P>, Error> {
         self.allocate(len)
     }
 
@@ -129,17 +118,12 @@ impl Vulkan<f32> {
     /// # Errors
     ///
     /// As [`Backend::write`](adarem::Backend::write).
-    ///
-    /// # Panics
-    ///
-    /// Where `P` is not `f32`, [`Bf16`] or [`F16`].
-    pub fn write_of<P: Stored<f32>>(
+    pub fn write_of<P: Param>(
         &mut self,
         to: &mut Tensor<P>,
         at: usize,
         from: &[P],
     ) -> Result<(), Error> {
-        assert_known::<P>();
         self.upload(to, at, from)
     }
 
@@ -160,35 +144,15 @@ impl Vulkan<f32> {
     /// # Errors
     ///
     /// As [`Backend::read`](adarem::Backend::read).
-    ///
-    /// # Panics
-    ///
-    /// Where `P` is not `f32`, [`Bf16`] or [`F16`].
-    pub fn read_of<P: Stored<f32>>(
+    pub fn read_of<P: Param>(
         &mut self,
         from: &Tensor<P>,
         at: usize,
         to: &mut [P],
     ) -> Result<(), Error> {
-        assert_known::<P>();
         // SAFETY: any bits are an `f32`, a `Bf16` and an `F16`.
         unsafe { self.download(from, at, to) }
     }
-}
-
-/// Refuses types whose bits the kernels do not know: anything may be a [`Stored`].
-#[track_caller]
-fn assert_known<P: Stored<f32>>() {
-    let known = [
-        TypeId::of::<f32>(),
-        TypeId::of::<Bf16>(),
-        TypeId::of::<F16>(),
-    ];
-    assert!(
-        known.contains(&TypeId::of::<P>()),
-        "kernels know f32, Bf16 and F16, got {}",
-        type_name::<P>()
-    );
 }
 
 /// Refuses a tensor whose first number does not begin a word.

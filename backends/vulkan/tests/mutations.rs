@@ -2,7 +2,7 @@
 
 mod support;
 
-use adarem::{AdaRemS, Adam, Bf16, F16, Half, Rule, Stored};
+use adarem::{AdaRemS, Adam, Bf16, F16, Half, Param, Rule};
 use adarem_adapters::HalfState;
 use adarem_conformance::{Random, agree};
 use adarem_vulkan::{Vulkan, spirv::Kernel};
@@ -360,7 +360,7 @@ fn mixed(fault: fn(&mut Vec<u32>) -> usize) -> Vec<(Result<(), String>, bool)> {
             _ => random.any(),
         }
     }
-    fn negated<P: Stored<f32>>(
+    fn negated<P: Param>(
         fault: fn(&mut Vec<u32>) -> usize,
         draw: fn(&mut Random) -> f32,
     ) -> Option<(Result<(), String>, bool)> {

@@ -4,7 +4,7 @@
 pub mod engine;
 pub mod probe;
 
-use adarem::{Backend, Element, Half, Optimizer, Rule, Stored, backend::packing};
+use adarem::{Backend, Element, Half, Optimizer, Param, Rule, backend::packing};
 use adarem_conformance::Random;
 use adarem_cpu::Cpu;
 use adarem_vulkan::{Choice, Context, Error, Tensor, Vulkan};
@@ -183,7 +183,7 @@ pub struct Lent<P> {
     pub tensors: Vec<Tensor<P>>,
 }
 
-impl<P: Stored<f32>> Lent<P> {
+impl<P: Param> Lent<P> {
     /// Draws all numbers, those of the gaps too.
     pub fn new(
         vulkan: &mut Vulkan<f32>,
@@ -223,19 +223,19 @@ impl<P: Stored<f32>> Lent<P> {
 }
 
 /// A tensor's numbers, of any type.
-pub fn numbers_of<P: Stored<f32>>(vulkan: &mut Vulkan<f32>, tensor: &Tensor<P>) -> Vec<P> {
+pub fn numbers_of<P: Param>(vulkan: &mut Vulkan<f32>, tensor: &Tensor<P>) -> Vec<P> {
     let mut numbers = vec![P::default(); adarem::Tensor::len(tensor)];
     vulkan.read_of(tensor, 0, &mut numbers).unwrap();
     numbers
 }
 
 /// Numbers of 16 bits in full.
-pub fn loaded<P: Stored<f32>>(numbers: &[P]) -> Vec<f32> {
+pub fn loaded<P: Param>(numbers: &[P]) -> Vec<f32> {
     numbers.iter().map(|x| x.load()).collect()
 }
 
 /// As [`compare`], in mixed precision; what lies between the parameters must stay as it is.
-pub fn compare_mixed<P: Stored<f32>, R: Rule + Clone>(
+pub fn compare_mixed<P: Param, R: Rule + Clone>(
     vulkan: &mut Vulkan<f32>,
     rule: &R,
     lengths: &[usize],
