@@ -31,6 +31,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>
 part 'CUDA: conformance' ./cuda-conformance "$@"
 part 'CUDA: steps' ./cuda-steps "$@"
 part 'Vulkan: conformance' ./vulkan-conformance --nocapture --test-threads 1
+part 'Vulkan: mixed precision' ./vulkan-mixed --nocapture --test-threads 1
 part 'Vulkan: steps' ./vulkan-bandwidth
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
     part 'PyTorch, fused' python3 torch_fused.py
@@ -55,6 +56,7 @@ pub(crate) fn run(shell: &Shell, suites: &Suites) -> Result {
             "adarem-vulkan",
             ["--test", "conformance"],
         ),
+        ("vulkan-mixed", "adarem-vulkan", ["--test", "mixed"]),
         (
             "vulkan-bandwidth",
             "adarem-vulkan",
