@@ -65,6 +65,7 @@ const CUDA: Tests = Tests {
         "--test=folds",
         "--test=steps",
         "--test=bits",
+        "--test=mixed",
     ],
     skipped: &[],
 };
@@ -78,6 +79,7 @@ const VULKAN: Tests = Tests {
         "--test=cutting",
         "--test=modules",
         "--test=pairs",
+        "--test=mixed",
     ],
     skipped: &[],
 };
@@ -143,7 +145,15 @@ const JUDGES: [Judge; 7] = [
         files: &["backends/cuda/src/ptx"],
         rounds: &[
             Tests {
-                skipped: &["of_more", "at_lengths", "in_any_order", "where_memory"],
+                skipped: &[
+                    "of_more",
+                    "at_lengths",
+                    "in_any_order",
+                    "where_memory",
+                    "every_rule_is",
+                    "not_aligned",
+                    "of_their_own",
+                ],
                 ..CUDA
             },
             CUDA,
@@ -153,7 +163,8 @@ const JUDGES: [Judge; 7] = [
         files: &["backends/vulkan/src/spirv/pairs"],
         rounds: &[
             Tests {
-                targets: &["--test=pairs"],
+                targets: &["--test=pairs", "--test=mixed"],
+                skipped: &["every_rule_is"],
                 ..VULKAN
             },
             VULKAN,
