@@ -12,7 +12,7 @@ use crate::reference::Interpreter;
 /// Lengths around a word, a chunk and a piece, and none that is round but 0.
 const LENGTHS: [usize; 6] = [1, 0, 17, 700, 4_097, 1];
 
-/// A backend that steps in mixed precision, for [`mixed_precision`].
+/// A backend that steps in mixed precision, for [`mixed_precision`], which shows how to write one.
 pub trait Mixed {
     /// The backend.
     type Backend: Backend<Elem = f32>;
@@ -36,6 +36,37 @@ pub trait Mixed {
 
 /// Proves steps in mixed precision, bit for bit: every rule and every wrapper, with parameters and gradients in bf16 and
 /// in f16, against steps in full by the same gradients. The parameters must be the master copy, rounded.
+///
+/// ```no_run
+/// use adarem::{ErrorKind, Optimizer, Param, Rule};
+/// use adarem_conformance::{Mixed, mixed_precision};
+/// use adarem_cpu::{Cpu, Memory};
+///
+/// struct Threads(Cpu<f32>);
+///
+/// impl Mixed for Threads {
+///     type Backend = Cpu<f32>;
+///
+///     fn backend(&mut self) -> &mut Cpu<f32> {
+///         &mut self.0
+///     }
+///
+///     fn step<R: Rule, P: Param>(
+///         &mut self,
+///         optimizer: &mut Optimizer<R, Cpu<f32>>,
+///         master: &mut [Memory<f32>],
+///         params: &mut [Vec<P>],
+///         grad: &[Vec<P>],
+///     ) -> Result<(), ErrorKind> {
+///         let mut master: Vec<_> = master.iter_mut().map(|x| &mut x[..]).collect();
+///         let mut params: Vec<_> = params.iter_mut().map(Vec::as_mut_slice).collect();
+///         let grad: Vec<_> = grad.iter().map(Vec::as_slice).collect();
+///         self.0.step_mixed(optimizer, &mut master, &mut params, &grad)
+///     }
+/// }
+///
+/// mixed_precision(Threads(Cpu::new()));
+/// ```
 ///
 /// # Panics
 /// Where anything differs, with rule, tensor and lane.
