@@ -381,6 +381,20 @@ impl Cuda<f32> {
 
     /// Copies `from` into `to[at..]`: [`Backend::write`] of what [`zeros_of`](Self::zeros_of) allocates.
     ///
+    /// ```
+    /// use adarem::{Bf16, Stored};
+    /// use adarem_cuda::Cuda;
+    ///
+    /// # fn main() -> Result<(), adarem_cuda::Error> {
+    /// # adarem_cuda_softdriver::install(1);
+    /// let mut cuda = Cuda::<f32>::open(0)?;
+    /// let mut grad = cuda.zeros_of(2)?;
+    /// cuda.write_of(&mut grad, 0, &[0.5, -0.5].map(Bf16::store))?;
+    /// assert!(cuda.write_of(&mut grad, 2, &[Bf16::store(1.0f32)]).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Backend::write`].
     pub fn write_of<P: Param>(
@@ -395,6 +409,20 @@ impl Cuda<f32> {
 
     /// Copies `from[at..]` into `to`, after everything asked for before: [`Backend::read`] of what
     /// [`zeros_of`](Self::zeros_of) allocates.
+    ///
+    /// ```
+    /// use adarem::F16;
+    /// use adarem_cuda::Cuda;
+    ///
+    /// # fn main() -> Result<(), adarem_cuda::Error> {
+    /// # adarem_cuda_softdriver::install(1);
+    /// let mut cuda = Cuda::<f32>::open(0)?;
+    /// let (params, mut last) = (cuda.zeros_of::<F16>(3)?, [F16::default()]);
+    /// cuda.read_of(&params, 2, &mut last)?;
+    /// assert_eq!(last[0].to_f32(), 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Backend::read`].
